@@ -1,0 +1,1 @@
+"""Channelscribe turns channels into a searchable archive of who said what."""

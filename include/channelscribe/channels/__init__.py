@@ -1,0 +1,1 @@
+"""Polling channels and fetching their audio with yt-dlp."""

@@ -1,0 +1,236 @@
+"""The typed things that cross a boundary between stages, the workspace, the archive and Airflow.
+
+Times are seconds from the start of the audio, as floats, in fields that end in ``_s``. Every class is
+frozen and refuses unknown fields, so that an artifact of another schema is noticed where it is read.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class Contract(BaseModel):
+    """Base of all contracts: immutable, strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Video(Contract):
+    """One item of a channel, as polling found it; ``video_id`` is safe as a folder name and unique."""
+
+    video_id: str = Field(pattern=r"^[a-z0-9][A-Za-z0-9_-]{0,99}$")
+    source_id: str
+    url: str
+    title: str
+    channel_url: str
+    channel_title: str
+    published_at: datetime | None = None
+    duration_s: float | None = None
+
+
+class Audio(Contract):
+    """What ``fetch_audio`` kept of a video: one file in the channel's own codec, known to decode."""
+
+    file_name: str
+    codec: str
+    sample_rate_hz: int
+    n_channels: int
+    duration_s: float
+
+
+class Turn(Contract):
+    """A span in which one cluster speaks: a line of an RTTM file."""
+
+    start_s: float
+    end_s: float
+    cluster: str
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the turn in seconds."""
+        return self.end_s - self.start_s
+
+
+class Diarization(Contract):
+    """Who speaks when, as clusters. ``turns`` may overlap; ``exclusive_turns`` never do.
+
+    Both are sorted by start. Words are paired with ``exclusive_turns``.
+    """
+
+    turns: tuple[Turn, ...]
+    exclusive_turns: tuple[Turn, ...]
+    audio_s: float
+
+
+class Word(Contract):
+    """A token with its time; ``probability`` is the recogniser's, where it gives one."""
+
+    text: str
+    start_s: float
+    end_s: float
+    probability: float | None = None
+
+
+class Segment(Contract):
+    """A span of text from speech recognition, with its words in order."""
+
+    start_s: float
+    end_s: float
+    words: tuple[Word, ...]
+
+    @property
+    def text(self) -> str:
+        """The words, joined by spaces."""
+        return " ".join(word.text for word in self.words)
+
+
+class Span(Contract):
+    """A stretch of audio."""
+
+    start_s: float
+    end_s: float
+
+
+class Transcript(Contract):
+    """What was said, without speakers.
+
+    ``word_timing`` is ``aligned`` where the recogniser measured each word's time, and ``interpolated``
+    where only the segment's ends were measured and its words share the time by their length: a word is
+    then right to within a few words of its segment, and never outside it.
+
+    ``speech_s`` is the speech that diarization found, ``covered_s`` the part of it that got text, and
+    ``speech_without_text`` the regions of one second or more that got none.
+    """
+
+    language: str
+    word_timing: Literal["aligned", "interpolated"]
+    segments: tuple[Segment, ...]
+    speech_s: float
+    covered_s: float
+    speech_without_text: tuple[Span, ...]
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the speech that got text, or None where there was no speech."""
+        return self.covered_s / self.speech_s if self.speech_s else None
+
+
+class Cluster(Contract):
+    """A speaker within one video.
+
+    ``speaker_variance`` is the spread of the cluster's voice embeddings (see ``speakers.variance``), None
+    where fewer than two could be taken. ``speaker`` is the enrolled identity, None for unknown, and
+    ``speaker_score`` the cosine similarity it was decided by, None where nobody is enrolled.
+    """
+
+    cluster: str
+    speech_s: float
+    n_turns: int
+    n_voice_embeddings: int
+    speaker_variance: float | None
+    speaker: str | None = None
+    speaker_score: float | None = None
+
+
+class Utterance(Contract):
+    """Consecutive words of one turn's cluster: what people read and what is loaded."""
+
+    index: int
+    cluster: str
+    start_s: float
+    end_s: float
+    words: tuple[Word, ...]
+
+    @property
+    def text(self) -> str:
+        """The words, joined by spaces."""
+        return " ".join(word.text for word in self.words)
+
+
+class SpeakerAnalysis(Contract):
+    """Result of ``identify_speakers``; the arrays lie beside it in ``voice_embeddings.npz``.
+
+    That file holds ``clusters`` (n_clusters, dim) and ``turns`` (n_embedded_turns, dim), both float32 and
+    L2-normalised, in the order of ``clusters`` and ``embedded_turns`` here.
+    """
+
+    clusters: tuple[Cluster, ...]
+    embedded_turns: tuple[Turn, ...]
+    utterances: tuple[Utterance, ...]
+
+
+class Chunk(Contract):
+    """One or more consecutive utterances embedded together for search, or a part of a very long one."""
+
+    index: int
+    first_utterance: int
+    last_utterance: int
+    start_s: float
+    end_s: float
+    clusters: tuple[str, ...]
+    text: str
+    n_tokens: int
+
+
+class Chunks(Contract):
+    """Result of ``embed_text``; row i of ``text_embeddings.npy`` (n_chunks, dim) belongs to chunk i.
+
+    The embeddings are float32 and L2-normalised.
+    """
+
+    chunks: tuple[Chunk, ...]
+
+
+class OutputFile(Contract):
+    """Size and digest of one file of an artifact."""
+
+    n_bytes: int
+    sha256: str
+
+
+class Manifest(Contract):
+    """Written last into an artifact folder: its presence says that the artifact is whole.
+
+    ``fingerprint`` names the folder and covers engine, model, revision, parameters and the ``digest`` of every
+    input. ``digest`` covers the content of the outputs, so that a re-run with equal outputs leaves later stages valid.
+    ``processing_s`` splits the time by part: ``start`` (until the program's first line; shared by the
+    videos of a call, as are ``import`` and ``load``), and what the stage itself names.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    channelscribe_version: str
+    stage: str
+    stage_version: int
+    profile: str
+    video_id: str
+    fingerprint: str
+    digest: str
+    engine: str
+    model: str
+    revision: str
+    parameters: dict[str, str | int | float | bool]
+    inputs: dict[str, str]
+    outputs: dict[str, OutputFile]
+    empty: bool
+    device_requested: str
+    device_used: str
+    audio_s: float
+    processing_s: dict[str, float]
+    peak_memory_bytes: int
+    gpu_samples: list[dict[str, float]] | None
+    metrics: dict[str, float | None]
+    finished_at: datetime
+
+
+class Status(Contract):
+    """How a stage last ended for one video, with the sentence that a person reads in the UI."""
+
+    video_id: str
+    stage: str
+    state: Literal["running", "done", "present", "empty", "failed"]
+    exit_code: int | None
+    reason: str
+    at: datetime

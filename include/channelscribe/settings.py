@@ -1,0 +1,81 @@
+"""Every setting of Channelscribe, read once from the environment and the project's ``.env`` file."""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from channelscribe.errors import MisconfiguredError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Settings by their field name in capitals behind ``CHANNELSCRIBE_``; docs/settings.md is made from this class."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHANNELSCRIBE_", env_file=PROJECT_ROOT / ".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    home: Path = Field(
+        PROJECT_ROOT / ".channelscribe",
+        description="Folder for everything that is written: environments, databases, data.",
+    )
+    data_root: Path | None = Field(None, description="Folder of the artifacts; `data` below the home folder if unset.")
+    archive_dsn: str | None = Field(
+        None, description="libpq connection string of the archive; the embedded Postgres if unset."
+    )
+    stages_python: Path | None = Field(
+        None, description="Python of the stages' environment; the one that `make setup` made if unset."
+    )
+    channels: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Channels that the daily run polls, separated by commas: URLs or YouTube @handles."
+    )
+    limit: int = Field(10, ge=1, le=1000, description="New videos taken of each channel in one run.")
+    profile: str = Field("bundled", description="Profile that names the engine and model of every stage.")
+    schedule: str = Field("0 4 * * *", description="Cron expression (UTC) of the daily run.")
+    port: int = Field(8080, ge=1024, le=65535, description="Port of Airflow's UI and API, on loopback.")
+    demo_port: int = Field(8765, ge=1024, le=65535, description="Port of the demo channel, on loopback.")
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _split_channels(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("home", "data_root", "stages_python", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        # Not resolved: a virtual environment's python is a link that must be called by its own name.
+        return value.expanduser().absolute() if value else None
+
+    @property
+    def data_dir(self) -> Path:
+        """Folder of the artifacts."""
+        return self.data_root or self.home / "data"
+
+    @property
+    def stages_interpreter(self) -> Path:
+        """Python of the stages' environment."""
+        return self.stages_python or self.home / "venv" / "stages" / "bin" / "python"
+
+    @property
+    def postgres_dir(self) -> Path:
+        """Data folder of the embedded Postgres."""
+        return self.home / "postgres"
+
+
+@cache
+def get_settings() -> Settings:
+    """Read the settings once per process.
+
+    Raises:
+        MisconfiguredError: a setting has a value that is not allowed.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "CHANNELSCRIBE_" + str(first["loc"][0]).upper()
+        raise MisconfiguredError(f"{name}={first['input']!r} is not allowed: {first['msg']}.") from None

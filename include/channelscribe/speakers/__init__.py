@@ -1,0 +1,1 @@
+"""Speaker analysis as plain mathematics over arrays and contracts."""

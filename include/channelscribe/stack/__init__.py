@@ -1,0 +1,1 @@
+"""The embedded stack: Postgres, Airflow and the demo channel on one machine."""

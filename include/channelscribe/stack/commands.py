@@ -1,0 +1,5 @@
+"""The commands that run the embedded stack."""
+
+import typer
+
+app = typer.Typer()

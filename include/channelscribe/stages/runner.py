@@ -1,0 +1,280 @@
+"""The one runner under all stages: arguments, checks, manifests, statuses, timing, device check and exit codes."""
+
+import argparse
+import importlib
+import logging
+import resource
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NoReturn, Protocol
+
+import psutil
+
+from channelscribe.contracts import Manifest, Status, Video
+from channelscribe.errors import ChannelscribeError, ExitCode, MisconfiguredError
+from channelscribe.models import ENGINES
+from channelscribe.profiles import PROFILES, STAGES, Profile, StageSpec, get_profile
+from channelscribe.workspace import MANIFEST, Artifact, Workspace, describe_outputs, digest_of, fingerprint, now
+
+logger = logging.getLogger(__name__)
+
+State = Literal["running", "done", "present", "empty", "failed"]
+
+
+class Engine(Protocol):
+    """A loaded model, or the tool that stands in its place. ``device`` is where its parameters really are."""
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        ...
+
+
+@dataclass
+class Clock:
+    """Seconds spent, by part."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a part."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video's work: what a stage may read, and the empty folder it writes into."""
+
+    video: Video
+    spec: StageSpec
+    inputs: Mapping[str, Artifact]
+    out: Path
+    workspace: Workspace
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage says of a finished job.
+
+    Args:
+        audio_s: seconds of audio in the video.
+        summary: one sentence for people.
+        empty: there was nothing to do; the artifact is whole and empty.
+        metrics: figures for the manifest.
+    """
+
+    audio_s: float
+    summary: str
+    empty: bool = False
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+
+class Stage(ABC):
+    """One stage: what it does with one video, once its engine is loaded."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def process(self, job: Job, engine: Any) -> Outcome:
+        """Write the artifact's files into ``job.out``.
+
+        Raises:
+            ChannelscribeError: with the sentence that people read, and the exit code.
+        """
+
+
+def main(stage: Stage, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a stage as a program and exit with its code."""
+    options = parser(stage.name).parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    try:
+        profile = get_profile(options.profile)
+        code = Run(stage, profile, Workspace(options.data_root), options.device, force=options.force)(options.video_ids)
+    except ChannelscribeError as error:
+        logger.error("%s: %s", stage.name, error)
+        code = error.exit_code
+    logging.shutdown()
+    sys.exit(int(code))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(int(ExitCode.USAGE), f"{self.prog}: {message}\n")
+
+
+def parser(stage_name: str) -> argparse.ArgumentParser:
+    """Build the argument parser that all stages share."""
+    result = _Parser(
+        prog=f"python -m channelscribe.stages.{stage_name}",
+        description=f"Do the stage {stage_name} for one video or many. One bad video never fails the others.",
+        epilog="Exit codes: 0 done, 64 usage, 65 bad input, 70 internal error, 75 try again, "
+        "78 misconfigured, 99 nothing to do.",
+    )
+    result.add_argument("video_ids", nargs="+", metavar="VIDEO_ID", help="video, as channelscribe names it")
+    result.add_argument("--data-root", type=Path, required=True, help="folder of the artifacts")
+    result.add_argument("--profile", required=True, help=f"one of {', '.join(PROFILES)}")
+    result.add_argument("--device", choices=["cpu", "cuda"], help="device to use; the profile's by default")
+    result.add_argument("--force", action="store_true", help="do it again although the artifact is there")
+    return result
+
+
+class Run:
+    """One call of a stage over some videos."""
+
+    def __init__(
+        self, stage: Stage, profile: Profile, workspace: Workspace, device: str | None = None, *, force: bool = False
+    ) -> None:
+        self.stage = stage
+        self.profile = profile
+        self.spec = profile.stages[stage.name]
+        self.workspace = workspace
+        self.device = device or profile.device
+        self.force = force
+        self._engine: Engine | None = None
+        self._start_up = Clock()
+        self._start_up.seconds["start"] = max(0.0, time.time() - psutil.Process().create_time())
+
+    def __call__(self, video_ids: Sequence[str]) -> ExitCode:
+        """Do the stage for every video, whatever happens to the others.
+
+        Returns:
+            0 if all is done, 99 if there was nothing to do for any, else the code of the worst failure,
+            where one that a retry may heal comes first.
+        """
+        codes = {self._do(video_id) for video_id in video_ids}
+        for code in (ExitCode.TRY_AGAIN, ExitCode.INTERNAL_ERROR, ExitCode.MISCONFIGURED, ExitCode.BAD_INPUT):
+            if code in codes:
+                return code
+        return ExitCode.NOTHING_TO_DO if codes == {ExitCode.NOTHING_TO_DO} else ExitCode.DONE
+
+    def _do(self, video_id: str) -> ExitCode:
+        try:
+            self._say(video_id, "running", None, "Running.")
+            return self._ensure(video_id)
+        except ChannelscribeError as error:
+            code, reason = error.exit_code, str(error)
+        except OSError as error:
+            code, reason = ExitCode.TRY_AGAIN, f"The system refused: {error}."
+        except MemoryError:
+            code, reason = ExitCode.TRY_AGAIN, "Out of memory: give the stage more, or run fewer at once."
+        except Exception as error:
+            logger.exception("%s %s: internal error", self.stage.name, video_id)
+            # torch's out-of-memory errors are RuntimeErrors of its own, known here by name: torch may not be imported.
+            if type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):
+                code, reason = (
+                    ExitCode.TRY_AGAIN,
+                    "The device is out of memory: lower the pool's slots or the batch size.",
+                )
+            else:
+                code, reason = ExitCode.INTERNAL_ERROR, f"Internal error: {type(error).__name__}: {error}"
+        try:
+            self._say(video_id, "failed", code, reason)
+        except (ChannelscribeError, OSError) as error:
+            logger.error("%s %s: the status could not be written: %s", self.stage.name, video_id, error)
+        return code
+
+    def _ensure(self, video_id: str) -> ExitCode:
+        video = self.workspace.read_video(video_id)
+        inputs = {name: self.workspace.require(video_id, name, self.profile) for name in STAGES[self.stage.name].inputs}
+        digests = {name: artifact.manifest.digest for name, artifact in inputs.items()}
+        name = fingerprint(self.stage.name, self.spec, digests)
+        present = None if self.force else self.workspace.find(video_id, self.stage.name, name)
+        if present:
+            empty = present.manifest.empty
+            code = ExitCode.NOTHING_TO_DO if empty else ExitCode.DONE
+            self._say(video_id, "empty" if empty else "present", code, "Nothing to do: the artifact is there already.")
+            return code
+
+        engine = self._loaded_engine()
+        clock = Clock()
+        with self.workspace.new_artifact(video_id, self.stage.name, name) as out:
+            started = time.perf_counter()
+            outcome = self.stage.process(Job(video, self.spec, inputs, out, self.workspace, clock), engine)
+            clock.seconds["total"] = time.perf_counter() - started
+            manifest = self._manifest(video_id, name, digests, out, outcome, clock)
+            (out / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        code = ExitCode.NOTHING_TO_DO if outcome.empty else ExitCode.DONE
+        self._say(video_id, "empty" if outcome.empty else "done", code, outcome.summary)
+        return code
+
+    def _loaded_engine(self) -> Engine | None:
+        """The engine, imported and loaded at the first video that needs it, and checked to be on the device."""
+        module_name = ENGINES.get(self.spec.engine)
+        if module_name is None or self._engine is not None:
+            return self._engine
+        with self._start_up.part("import"):
+            try:
+                module = importlib.import_module(module_name)
+            except ImportError as error:
+                raise MisconfiguredError(
+                    f"The engine {self.spec.engine} is not installed in {sys.prefix} ({error}): run `make setup`."
+                ) from error
+        with self._start_up.part("load"):
+            engine: Engine = module.load(self.spec, self.device)
+        if engine.device != self.device:
+            raise MisconfiguredError(
+                f"{self.spec.model} was asked to run on {self.device} but is on {engine.device}: "
+                "check the driver and the installation, or choose the device by --device."
+            )
+        logger.info("%s: %s on %s (asked for %s)", self.stage.name, self.spec.model, engine.device, self.device)
+        self._engine = engine
+        return engine
+
+    def _manifest(
+        self, video_id: str, name: str, inputs: dict[str, str], out: Path, outcome: Outcome, clock: Clock
+    ) -> Manifest:
+        outputs = describe_outputs(out)
+        # Start, import and load are paid once per call: the first video made by it carries them.
+        start_up, self._start_up = self._start_up, Clock()
+        return Manifest(
+            channelscribe_version=version("channelscribe"),
+            stage=self.stage.name,
+            stage_version=STAGES[self.stage.name].version,
+            profile=self.profile.name,
+            video_id=video_id,
+            fingerprint=name,
+            digest=digest_of(outputs),
+            engine=self.spec.engine,
+            model=self.spec.model,
+            revision=self.spec.revision,
+            parameters=dict(self.spec.parameters),
+            inputs=inputs,
+            outputs=outputs,
+            empty=outcome.empty,
+            device_requested=self.device,
+            device_used=self._engine.device if self._engine else "cpu",
+            audio_s=outcome.audio_s,
+            processing_s={**start_up.seconds, **clock.seconds},
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            gpu_samples=None,
+            metrics=dict(outcome.metrics),
+            finished_at=now(),
+        )
+
+    def _say(self, video_id: str, state: State, code: ExitCode | None, reason: str) -> None:
+        level = logging.ERROR if state == "failed" else logging.INFO
+        logger.log(level, "%s %s: %s", self.stage.name, video_id, reason)
+        self.workspace.write_status(
+            Status(
+                video_id=video_id,
+                stage=self.stage.name,
+                state=state,
+                exit_code=None if code is None else int(code),
+                reason=reason,
+                at=now(),
+            )
+        )
