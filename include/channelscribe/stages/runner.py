@@ -163,8 +163,14 @@ class Run:
 
     def _do(self, video_id: str) -> ExitCode:
         try:
+            video = self.workspace.read_video(video_id)
+        except ChannelscribeError as error:
+            # A video that nobody recorded has no folder, and gets none by being asked for.
+            logger.error("%s %r: %s", self.stage.name, video_id, error)
+            return error.exit_code
+        try:
             self._say(video_id, "running", None, "Running.")
-            return self._ensure(video_id)
+            return self._ensure(video)
         except ChannelscribeError as error:
             code, reason = error.exit_code, str(error)
         except OSError as error:
@@ -181,14 +187,11 @@ class Run:
                 )
             else:
                 code, reason = ExitCode.INTERNAL_ERROR, f"Internal error: {type(error).__name__}: {error}"
-        try:
-            self._say(video_id, "failed", code, reason)
-        except (ChannelscribeError, OSError) as error:
-            logger.error("%s %s: the status could not be written: %s", self.stage.name, video_id, error)
+        self._say(video_id, "failed", code, reason)
         return code
 
-    def _ensure(self, video_id: str) -> ExitCode:
-        video = self.workspace.read_video(video_id)
+    def _ensure(self, video: Video) -> ExitCode:
+        video_id = video.video_id
         inputs = {name: self.workspace.require(video_id, name, self.profile) for name in STAGES[self.stage.name].inputs}
         digests = {name: artifact.manifest.digest for name, artifact in inputs.items()}
         name = fingerprint(self.stage.name, self.spec, digests)
@@ -268,13 +271,15 @@ class Run:
     def _say(self, video_id: str, state: State, code: ExitCode | None, reason: str) -> None:
         level = logging.ERROR if state == "failed" else logging.INFO
         logger.log(level, "%s %s: %s", self.stage.name, video_id, reason)
-        self.workspace.write_status(
-            Status(
-                video_id=video_id,
-                stage=self.stage.name,
-                state=state,
-                exit_code=None if code is None else int(code),
-                reason=reason,
-                at=now(),
-            )
+        status = Status(
+            video_id=video_id,
+            stage=self.stage.name,
+            state=state,
+            exit_code=None if code is None else int(code),
+            reason=reason,
+            at=now(),
         )
+        try:
+            self.workspace.write_status(status)
+        except OSError as error:
+            logger.error("%s %s: the status could not be written: %s", self.stage.name, video_id, error)
