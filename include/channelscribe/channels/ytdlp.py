@@ -1,0 +1,162 @@
+"""How yt-dlp is called: its options, its log, and its errors as ours. yt-dlp itself is imported only when used."""
+
+import errno
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from channelscribe.errors import BadInputError, ChannelscribeError, TryAgainError
+
+logger = logging.getLogger(__name__)
+
+_BUSY_OR_BROKEN = {401, 402, 403, 407, 408, 425, 429}
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_PREFIXES = re.compile(r"^(?:\s*(?:ERROR|WARNING):\s*|\s*\[[\w:+.-]+\]\s*)+")
+_TAILS = re.compile(
+    r"(?:\s*\(caused by .*|[;.]\s*please report this issue on .*|[;.,]?\s*Giving up after \d+ retries.*"
+    r"|[;.]?\s*(?:Use|See|Try) +(?:--|https?://|the \"?--).*)$",
+    re.DOTALL | re.IGNORECASE,
+)
+# What sites say of an item that no retry brings back, in the words of yt-dlp's extractors.
+_GONE = re.compile(
+    r"unsupported url|private video|video (?:is |has been )?(?:private|removed|deleted|unavailable)|account.*terminated"
+    r"|no longer (?:available|exists)|does not exist|members[- ]only|only available (?:for|to)|join this channel"
+    r"|confirm your age|age[- ]restricted|DRM|no video formats found|no video could be found"
+    r"|not available in your (?:country|location|region)|is not a valid url|incomplete youtube id",
+    re.IGNORECASE,
+)
+_NOT_YET = re.compile(r"premieres in|will begin|is not currently live|upcoming|is offline", re.IGNORECASE)
+
+
+class _Log:
+    """Hands yt-dlp's messages to logging. Its errors come back as exceptions too, so they are not shown twice."""
+
+    def debug(self, message: str) -> None:
+        logger.debug("%s", _ANSI.sub("", message).rstrip())
+
+    info = warning = error = debug
+
+
+def base_options() -> dict[str, Any]:
+    """Options of every call: quiet, no cache, bounded waiting; yt-dlp's library reads no configuration file."""
+    deno = Path(sys.prefix, "bin", "deno")
+    return {
+        "quiet": True,
+        "no_color": True,
+        "noprogress": True,
+        "logger": _Log(),
+        "cachedir": False,
+        "socket_timeout": 30,
+        "retries": 3,
+        "extractor_retries": 2,
+        "fragment_retries": 5,
+        "file_access_retries": 1,
+        "skip_unavailable_fragments": False,
+        # YouTube needs a JavaScript runtime. The environment's own is not on PATH when Python is called by its path.
+        "js_runtimes": {"deno": {"path": str(deno)} if deno.exists() else {}},
+        "retry_sleep_functions": {kind: _pause for kind in ("http", "fragment", "extractor")},
+    }
+
+
+def translate(error: Exception, source: str) -> ChannelscribeError:
+    """Say an error of yt-dlp in one sentence, with the exit code that fits.
+
+    Args:
+        error: what yt-dlp raised.
+        source: the URL that was asked for, as people know it.
+    """
+    from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, TransportError
+    from yt_dlp.utils import ContentTooShortError, GeoRestrictedError, UnsupportedError
+
+    chain = list(_causes(error))
+    text = plain_message(str(error))
+    for cause in chain:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return TryAgainError(f"The disk is full: free some space, then try again ({text}).")
+        if isinstance(cause, HTTPError):
+            return _of_status(cause.status, source)
+        if isinstance(cause, UnsupportedError):
+            return BadInputError(f"No audio or video was found at {source}: check the URL in a browser.")
+        if isinstance(cause, GeoRestrictedError):
+            return BadInputError(f"{source} is not available from this country.")
+        if isinstance(cause, CertificateVerifyError):
+            return TryAgainError(
+                f"The certificate of {source} could not be verified: check this machine's clock and certificates."
+            )
+        if isinstance(cause, ContentTooShortError):
+            return TryAgainError(f"The download of {source} broke off before its end.")
+        if isinstance(cause, TransportError):
+            return _unreachable(source, text)
+    return _of_text(text, source)
+
+
+def is_not_yet_available(error: Exception) -> bool:
+    """Whether the site says that the item is a live stream or a premiere which is yet to come."""
+    return bool(_NOT_YET.search(str(error)))
+
+
+def plain_message(text: str) -> str:
+    """An error text of yt-dlp without colours, prefixes, causes and appeals to report it; one line, bounded."""
+    text = _ANSI.sub("", text)
+    text = _TAILS.sub("", _PREFIXES.sub("", text))
+    text = " ".join(text.split()).rstrip(".")
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def _of_status(status: int, source: str) -> ChannelscribeError:
+    if status in (404, 410):
+        return BadInputError(f"{source} does not exist (HTTP {status}): check the URL in a browser.")
+    if status == 429:
+        return TryAgainError(f"{source} refuses for now because of too many requests (HTTP 429): try again in an hour.")
+    if status in _BUSY_OR_BROKEN:
+        return TryAgainError(
+            f"{source} refused access (HTTP {status}): check that it opens in a browser without a login; "
+            "if so try again later, or upgrade yt-dlp."
+        )
+    if status >= 500:
+        return TryAgainError(f"The site of {source} is in trouble (HTTP {status}): try again later.")
+    return BadInputError(f"{source} cannot be read (HTTP {status}): check the URL in a browser.")
+
+
+def _of_text(text: str, source: str) -> ChannelscribeError:
+    status = re.search(r"HTTP Error (\d{3})", text)
+    if status:
+        return _of_status(int(status.group(1)), source)
+    if "No space left on device" in text:
+        return TryAgainError(f"The disk is full: free some space, then try again ({text}).")
+    if _NOT_YET.search(text):
+        return TryAgainError(f"{source} is live or yet to come: try again when it has ended ({text}).")
+    if _GONE.search(text):
+        return BadInputError(f"{source} is not available: {text}.")
+    if re.search(r"bytes read|timed out|Got error", text):
+        return _unreachable(source, text)
+    return TryAgainError(f"{source} could not be read: {text}. Try again later, or upgrade yt-dlp.")
+
+
+def _unreachable(source: str, text: str) -> TryAgainError:
+    return TryAgainError(
+        f"{source} cannot be reached: check this machine's network, name resolution and proxy, "
+        f"and that the site is up ({text})."
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that lies behind it, nearest first; yt-dlp keeps causes in attributes of its own."""
+    queue: list[object] = [error]
+    seen: set[int] = set()
+    while queue:
+        current = queue.pop(0)
+        if not isinstance(current, BaseException) or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        behind = getattr(current, "exc_info", None) or (None, None, None)
+        queue += [behind[1], getattr(current, "cause", None), current.__cause__]
+
+
+def _pause(n: int) -> float:
+    """Seconds before the n-th retry, from 0. Longer waits are left to the scheduler's own retries."""
+    return float(min(0.5 * 2**n, 5.0))
