@@ -128,7 +128,6 @@ class _Listing:
             logger.warning("%s lists %r, which is not a web address: left out", self.channel_url, url[:200])
             return None
         extractor, source_id = self._identity(entry, url, guid if is_feed else None)
-        duration = entry.get("duration")
         try:
             return Video(
                 video_id=video_id_of(extractor, source_id),
@@ -138,7 +137,7 @@ class _Listing:
                 channel_url=self.channel_url,
                 channel_title=self.title,
                 published_at=published_at(entry),
-                duration_s=float(duration) if _is_positive(duration) else None,
+                duration_s=_positive(entry.get("duration")),
             )
         except ValidationError:
             logger.warning("%s lists an item that cannot be read: %r", self.channel_url, url[:200])
@@ -203,5 +202,5 @@ def _first(entry: Entry, *names: str) -> str | None:
     return next((str(entry[name]) for name in names if entry.get(name)), None)
 
 
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+def _positive(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else None

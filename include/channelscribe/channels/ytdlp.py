@@ -57,7 +57,7 @@ def base_options() -> dict[str, Any]:
         "skip_unavailable_fragments": False,
         # YouTube needs a JavaScript runtime. The environment's own is not on PATH when Python is called by its path.
         "js_runtimes": {"deno": {"path": str(deno)} if deno.exists() else {}},
-        "retry_sleep_functions": {kind: _pause for kind in ("http", "fragment", "extractor")},
+        "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), _pause),
     }
 
 

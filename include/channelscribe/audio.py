@@ -1,0 +1,181 @@
+"""Audio files, decoded by PyAV: what they are, and their samples as the models want them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from channelscribe.errors import BadInputError
+
+SAMPLE_RATE_HZ = 16_000
+"""Sample rate of what `decode` gives, and of every model."""
+
+_MAX_BAD_SHARE = 0.1
+# A header may claim anything: no more is set aside in advance than this many hours need.
+_MAX_PREALLOCATED = 6 * 3600 * SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """What a file holds, as found by decoding all of it.
+
+    Args:
+        codec: codec of the best audio stream, as FFmpeg names it.
+        sample_rate_hz: of that stream.
+        n_channels: of that stream.
+        duration_s: seconds of sound that were decoded.
+        declared_s: seconds that the container promises, None where it does not say.
+        has_video: there is a moving picture too; cover art is none.
+    """
+
+    codec: str
+    sample_rate_hz: int
+    n_channels: int
+    duration_s: float
+    declared_s: float | None
+    has_video: bool
+
+
+def probe(path: Path) -> AudioFacts:
+    """Decode a file wholly, in bounded memory, and say what it holds.
+
+    Raises:
+        BadInputError: it is empty, no media, damaged, or has no sound.
+        OSError: it cannot be read.
+    """
+    with _opened(path) as (container, stream):
+        context = stream.codec_context
+        rate, channels = context.sample_rate, context.channels
+        seconds = sum(frame.samples / frame.sample_rate for frame in _frames(container, stream))
+        return AudioFacts(
+            codec=context.codec.canonical_name,
+            sample_rate_hz=rate,
+            n_channels=channels,
+            duration_s=round(seconds, 6),
+            declared_s=_declared_s(container, stream),
+            has_video=any(not _is_cover(video) for video in container.streams.video),
+        )
+
+
+def decode(path: Path) -> NDArray[np.float32]:
+    """Decode a file to mono at `SAMPLE_RATE_HZ`.
+
+    Channels are averaged (more than two are mixed to stereo first). The result is written once into memory set
+    aside from the container's duration: three hours need about 0.7 GB.
+
+    Returns:
+        Samples in [-1, 1], (n,) float32.
+
+    Raises:
+        BadInputError: it is empty, no media, damaged, or has no sound.
+        OSError: it cannot be read.
+    """
+    with _opened(path) as (container, stream):
+        declared_s = _declared_s(container, stream) or 0.0
+        samples = np.empty(min(int((declared_s + 1.0) * SAMPLE_RATE_HZ), _MAX_PREALLOCATED), dtype=np.float32)
+        n = 0
+        for piece in _resampled(_frames(container, stream)):
+            if n + len(piece) > len(samples):
+                # The container promised less. `resize` grows in place where the system can.
+                samples.resize(max(n + len(piece), len(samples) * 5 // 4), refcheck=False)
+            samples[n : n + len(piece)] = piece
+            n += len(piece)
+    result = samples[:n]
+    if not np.isfinite(result).all():
+        # Only files of floating-point samples can hold these; models would turn them into nonsense without a word.
+        np.nan_to_num(result, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
+    return np.clip(result, -1.0, 1.0, out=result)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The container and its best audio stream; whatever FFmpeg finds wrong becomes a sentence."""
+    import av
+
+    if path.stat().st_size == 0:
+        raise BadInputError("The file is empty.")
+    try:
+        # Names of tags in odd encodings are no reason to fail.
+        with av.open(str(path), metadata_errors="ignore") as container:
+            stream = container.streams.best("audio")
+            if stream is None:
+                kind = "video only" if container.streams.video else "no audio stream"
+                raise BadInputError(f"The file has no sound: {kind}.")
+            yield container, stream
+    except av.error.InvalidDataError:
+        raise BadInputError("The file is not audio or video, or is damaged beyond reading.") from None
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise BadInputError(f"The file cannot be decoded: {error.strerror}.") from None
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """Decoded frames. Like every player this skips damaged packets, but not when much is damaged."""
+    import av
+
+    packets: Counter[str] = Counter()
+    stream.thread_type = "AUTO"
+    try:
+        for packet in container.demux(stream):
+            packets["all"] += 1
+            try:
+                frames = packet.decode()
+            except (av.error.InvalidDataError, av.error.EOFError):
+                packets["bad"] += 1
+                continue
+            packets["good"] += bool(frames)
+            yield from frames
+    except (av.error.InvalidDataError, av.error.EOFError):
+        # The container breaks off; whether too much is missing is seen from its declared duration.
+        packets["bad"] += 1
+    if not packets["good"]:
+        raise BadInputError("The file holds no sound that can be decoded.")
+    if packets["bad"] > max(2, _MAX_BAD_SHARE * packets["all"]):
+        raise BadInputError(
+            f"The file is damaged: {packets['bad']} of its {packets['all']} packets of sound cannot be decoded."
+        )
+
+
+def _resampled(frames: Iterator[Any]) -> Iterator[NDArray[np.float32]]:
+    """Frames of any format, also changing within a file (inserted adverts), as mono pieces."""
+    import av
+
+    resampler: Any = None
+    current: tuple[str, str, int] | None = None
+    for frame in frames:
+        layout = "mono" if len(frame.layout.channels) == 1 else "stereo"
+        wanted = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if wanted != current:
+            if resampler is not None:
+                yield from _mono(resampler.resample(None))
+            resampler = av.AudioResampler(format="fltp", layout=layout, rate=SAMPLE_RATE_HZ)
+            current = wanted
+        # Time stamps that jump would make the resampler complain: the samples follow each other.
+        frame.pts = None
+        yield from _mono(resampler.resample(frame))
+    if resampler is not None:
+        yield from _mono(resampler.resample(None))
+
+
+def _mono(frames: list[Any]) -> Iterator[NDArray[np.float32]]:
+    # Averaged here: FFmpeg's own downmix of floats is not normalised, and the same signal left and right would clip.
+    for frame in frames:
+        yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
+
+
+def _declared_s(container: Any, stream: Any) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1_000_000 if container.duration is not None else None
+
+
+def _is_cover(stream: Any) -> bool:
+    import av
+
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
