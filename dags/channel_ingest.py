@@ -1,0 +1,250 @@
+"""# channel_ingest
+
+Takes channels to searchable text: who said what, and when.
+
+**What it does.** Once a day it polls the channels, chooses the videos that the archive does not have yet, and takes
+each of them, as one index of the mapped group `ingest_video`, through `fetch_audio`, `diarize`, `transcribe`,
+`identify_speakers`, `embed_text` and `load`. Finished videos load while others are still at work. `report_run` says
+what was loaded, what failed and why, and where the time went. A run that finds nothing new is green and says so.
+
+`transcribe` comes after `diarize`, not beside it: a recogniser that is handed regions which never cross a change of
+speaker gives every word to one voice, invents nothing on silence, and needs no detector of its own.
+
+## Params
+
+| param | meaning |
+| --- | --- |
+| `channels` | URLs (YouTube channels and playlists, podcast feeds, all that yt-dlp can list) or YouTube @handles |
+| `limit` | new videos taken of each channel |
+| `newest_first` | take the newest; the oldest if false |
+| `since` | leave out what was published before this day (UTC) |
+| `profile` | which engine and model does each stage |
+| `force` | redo stages and load although the results are there |
+
+For example, in the trigger form or as `conf` of `POST /api/v2/dags/channel_ingest/dagRuns`:
+
+    {"channels": ["https://www.youtube.com/@handle"], "limit": 5, "since": "2026-01-31"}
+
+Unknown names and bad values are refused before anything is downloaded.
+
+## A re-run
+
+Redoes only what is missing. Every stage keeps its result under a fingerprint of its model, its parameters and its
+inputs, and finds it there. Videos in the archive are not selected again, unless `force` is set; loading twice changes
+nothing.
+
+## When it fails
+
+The log of `report_run` names every failed video and channel with the reason, and docs/runbook.md says what each means.
+One bad video fails its own index alone. Correct the cause and clear the failed index (with what follows it): the rest
+is not touched. Network faults have been retried already; bad input never is.
+"""
+
+import logging
+from contextlib import closing
+from datetime import date, timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param, task, task_group
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from channelscribe.profiles import PROFILES, get_profile
+from channelscribe.settings import get_settings
+from channelscribe_airflow.labels import video_title
+from channelscribe_airflow.outcomes import expected_errors, recorded
+from channelscribe_airflow.stage_operator import StageOperator
+
+SETTINGS = get_settings()
+PROFILE = get_profile(SETTINGS.profile)
+# Airflow refuses to map over more than 1024; what is left over is new to the next run.
+MAX_VIDEOS = 1000
+
+logger = logging.getLogger(__name__)
+
+params = {
+    "channels": Param(
+        list(SETTINGS.channels),
+        type="array",
+        items={"type": "string", "minLength": 1},
+        maxItems=1000,
+        title="Channels",
+        description="URLs or YouTube @handles, one per line. The setting CHANNELSCRIBE_CHANNELS is the default.",
+    ),
+    "limit": Param(
+        SETTINGS.limit,
+        type="integer",
+        minimum=1,
+        maximum=MAX_VIDEOS,
+        title="Limit",
+        description="New videos taken of each channel.",
+    ),
+    "newest_first": Param(
+        True, type="boolean", title="Newest first", description="Take the newest videos; the oldest if off."
+    ),
+    "since": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Since",
+        description="Leave out what was published before this day (UTC).",
+    ),
+    "profile": Param(
+        SETTINGS.profile,
+        type="string",
+        enum=list(PROFILES),
+        title="Profile",
+        description="Which engine and model does each stage.",
+    ),
+    "force": Param(
+        False,
+        type="boolean",
+        title="Force",
+        description="Redo stages and load although the results are there already.",
+    ),
+}
+
+with DAG(
+    "channel_ingest",
+    description="Takes channels to speaker-attributed, searchable text.",
+    doc_md=__doc__,
+    # A run_immediately of zero seconds, not False: False means "if the last moment was not long ago" to Airflow 3.3,
+    # and un-pausing the DAG at six in the morning would start the run of four o'clock, unasked.
+    schedule=CronTriggerTimetable(SETTINGS.schedule, timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=True,
+    params=params,
+    user_defined_macros={"video_title": video_title},
+    tags=["channelscribe"],
+    default_args={
+        "owner": "channelscribe",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=30),
+        "execution_timeout": timedelta(minutes=10),
+        # Depth first: the tasks of a video that is further on go first, so that finished videos load early.
+        "weight_rule": "upstream",
+    },
+) as dag:
+    network = {
+        "pool": "downloads",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=20),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=10),
+    }
+
+    @task(retries=0)
+    def choose_channels(params=None, dag_run=None, ti=None) -> list[str]:
+        """The channels to poll, each once, as URLs."""
+        from channelscribe.channels.source import normalise_channel
+        from channelscribe_airflow.conf import refuse_unknown
+
+        with expected_errors(ti):
+            refuse_unknown(dag_run.conf or {}, dag.params)
+            channels = list(dict.fromkeys(normalise_channel(channel) for channel in params["channels"]))
+        if not channels:
+            raise AirflowSkipException(
+                "No channel to poll: set CHANNELSCRIBE_CHANNELS in .env, or give `channels` when triggering."
+            )
+        return channels
+
+    @task(map_index_template="{{ task.op_kwargs.channel[:200] }}", **network)
+    def poll_channels(channel: str, params=None, ti=None) -> list[dict]:
+        """The videos that one channel lists."""
+        from channelscribe.channels.listing import list_channel
+
+        with expected_errors(ti):
+            videos = list_channel(channel, since=_day(params["since"]))
+        return [video.model_dump(mode="json") for video in videos]
+
+    # Goes on with the channels that could be polled. `choose_channels` is an upstream task of its own, so that there is
+    # one success even where no channel could be polled: then nothing is selected, and the report names them.
+    @task(trigger_rule="all_done_min_one_success")
+    def select_videos(channels: list[str], polls: list[list[dict]], params=None, ti=None) -> list[str]:
+        """The ids of the videos to ingest, recorded in the workspace."""
+        from channelscribe.channels import selection
+        from channelscribe.contracts import Video
+        from channelscribe.store.connection import archive_dsn, connect
+        from channelscribe.store.queries import loaded_video_ids
+        from channelscribe.workspace import Workspace
+
+        with expected_errors(ti):
+            listed = [Video.model_validate(video) for poll in polls for video in poll]
+            with closing(connect(archive_dsn(SETTINGS))) as connection:
+                loaded = set() if params["force"] else loaded_video_ids(connection)
+            chosen = selection.select_videos(
+                listed,
+                loaded,
+                limit=params["limit"],
+                newest_first=params["newest_first"],
+                since=_day(params["since"]),
+            )[:MAX_VIDEOS]
+            for video in chosen:
+                Workspace(SETTINGS.data_dir).write_video(video)
+        ti.xcom_push("n_listed", len(listed))
+        logger.info("%d videos listed, %d to ingest", len(listed), len(chosen))
+        return [video.video_id for video in chosen]
+
+    def stage(name: str, video_id: str, **arguments) -> StageOperator:
+        """One stage of one video. Slots and time limit are those of the default profile: they can't be templates."""
+        spec = PROFILE.stages[name]
+        return StageOperator(
+            task_id=name,
+            stage=name,
+            video_id=video_id,
+            profile="{{ params.profile }}",
+            force="{{ params.force }}",
+            map_index_template="{{ video_title(task.video_id) }}",
+            execution_timeout=timedelta(minutes=spec.hard_limit_min),
+            # A stage that finds no speech is skipped, and what follows still runs: the video loads without utterances.
+            # The one success is `select_videos`: if that was skipped, so is all the rest.
+            trigger_rule="none_failed_min_one_success",
+            **arguments,
+        )
+
+    def model_stage(name: str, video_id: str) -> StageOperator:
+        """A stage that takes the device's memory."""
+        return stage(name, video_id, pool="vram_gib", pool_slots=PROFILE.stages[name].memory_gib)
+
+    @task(
+        map_index_template="{{ video_title(task.op_kwargs.video_id) }}",
+        trigger_rule="none_failed_min_one_success",
+        retries=2,
+    )
+    def load(video_id: str, params=None, run_id=None) -> None:
+        """One video's results into the archive, in one transaction."""
+        from channelscribe.store.connection import archive_dsn, connect
+        from channelscribe.store.loader import load_video
+        from channelscribe.workspace import Workspace
+
+        with recorded("load", video_id), closing(connect(archive_dsn(SETTINGS))) as connection:
+            load_video(connection, Workspace(SETTINGS.data_dir), video_id, get_profile(params["profile"]), run_id)
+
+    @task_group
+    def ingest_video(video_id: str) -> None:
+        """One video, from its audio to the archive."""
+        (
+            stage("fetch_audio", video_id, **network)
+            >> model_stage("diarize", video_id)
+            >> model_stage("transcribe", video_id)
+            >> model_stage("identify_speakers", video_id)
+            >> model_stage("embed_text", video_id)
+            >> load(video_id)
+        )
+
+    @task(trigger_rule="all_done", retries=0)
+    def report_run(params=None, dag_run=None, ti=None) -> None:
+        """What was loaded, what failed and why, and where the time went. Fails if anything did."""
+        from channelscribe_airflow.ingest_report import report_on_run
+
+        report = report_on_run(ti, dag_run, get_profile(params["profile"]))
+        for line in report.to_markdown().splitlines():
+            logger.info("%s", line)
+        if not report.ok:
+            raise AirflowFailException(report.summary)
+
+    def _day(text: str | None) -> date | None:
+        return date.fromisoformat(text) if text else None
+
+    channels = choose_channels()
+    video_ids = select_videos(channels, poll_channels.expand(channel=channels))
+    ingest_video.expand(video_id=video_ids) >> report_run()

@@ -1,0 +1,69 @@
+"""Reads from Airflow how the tasks of an ingest run ended, for its report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from channelscribe.profiles import STAGES, Profile
+from channelscribe.settings import get_settings
+from channelscribe.telemetry.report import RunReport, run_report
+from channelscribe.workspace import Workspace
+from channelscribe_airflow.outcomes import FAILURE
+
+_GOOD = ("success", "skipped")
+_SEE_LOG = "it ended before it could say why: see the log of its task"
+
+States = Mapping[tuple[str, int], str]
+
+
+def report_on_run(ti: Any, dag_run: Any, profile: Profile) -> RunReport:
+    """The report of a run, from the states of its tasks and from the workspace.
+
+    Args:
+        ti: the task instance that asks.
+        dag_run: its run.
+        profile: the profile of the run.
+
+    Raises:
+        AirflowFailException: the run failed before there was a video.
+    """
+    states: States = {
+        (str(task["task_id"]), int(task["map_index"])): str(task["state"])
+        for task in ti.get_task_breadcrumbs(dag_id=ti.dag_id, run_id=ti.run_id)
+    }
+    for task_id in ("choose_channels", "select_videos"):
+        if states.get((task_id, -1)) == "failed":
+            reason = ti.xcom_pull(task_ids=task_id, key=FAILURE, map_indexes=None) or _SEE_LOG
+            raise AirflowFailException(f"{task_id} failed: {reason}")
+    channels = ti.xcom_pull(task_ids="choose_channels", map_indexes=None) or []
+    selected = ti.xcom_pull(task_ids="select_videos", map_indexes=None) or []
+    return run_report(
+        Workspace(get_settings().data_dir),
+        profile,
+        selected,
+        failed_stages(states, selected),
+        {
+            channel: ti.xcom_pull(task_ids="poll_channels", key=FAILURE, map_indexes=index) or _SEE_LOG
+            for index, channel in enumerate(channels)
+            if states.get(("poll_channels", index)) not in _GOOD
+        },
+        started_at=dag_run.start_date,
+        n_listed=ti.xcom_pull(task_ids="select_videos", key="n_listed", map_indexes=None),
+    )
+
+
+def failed_stages(states: States, selected: Sequence[str]) -> dict[str, str]:
+    """By video that was not loaded, the first stage that did not end well.
+
+    Args:
+        states: terminal state by task id and map index.
+        selected: ids of the videos, in the order of their map indexes.
+    """
+    failed = {}
+    for index, video_id in enumerate(selected):
+        for stage in (*STAGES, "load"):
+            if states.get((f"ingest_video.{stage}", index)) not in _GOOD:
+                failed[video_id] = stage
+                break
+    return failed

@@ -1,0 +1,86 @@
+"""How an exit code or an expected error becomes the state of an Airflow task, and a status for people."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from channelscribe.contracts import Status
+from channelscribe.errors import ChannelscribeError, ExitCode
+from channelscribe.settings import get_settings
+from channelscribe.workspace import Workspace, now
+
+# Key of the XCom that holds why a task failed, where there is no video to record a status for.
+FAILURE = "failure"
+
+_NO_RETRY = (ExitCode.USAGE, ExitCode.BAD_INPUT, ExitCode.MISCONFIGURED)
+
+
+def exception_for(code: int, reason: str) -> AirflowException:
+    """The exception that gives a task the state which `channelscribe.errors` documents for an exit code."""
+    if code == ExitCode.NOTHING_TO_DO:
+        return AirflowSkipException(reason)
+    return AirflowFailException(reason) if code in _NO_RETRY else AirflowException(reason)
+
+
+def describe_ending(stage: str, code: int) -> str:
+    """A sentence for a program that ended without saying why itself.
+
+    Args:
+        stage: name of the stage.
+        code: its exit code, or minus the signal that killed it.
+    """
+    if code >= 0:
+        return f"{stage} ended with exit code {code} and gave no reason: see the task's log."
+    number = signal.Signals(-code)
+    guess = ": out of memory? Give the stage more, or lower the pool's slots" if number == signal.SIGKILL else ""
+    return f"{stage} was killed by signal {-code} ({number.name}){guess}."
+
+
+@contextmanager
+def expected_errors(ti: Any = None) -> Iterator[None]:
+    """Let an expected error end the task with its one sentence, retried only where that may help.
+
+    Args:
+        ti: the task instance, where the sentence is to be left for the run's report, as XCom `FAILURE`.
+    """
+    try:
+        yield
+    except ChannelscribeError as error:
+        if ti is not None:
+            ti.xcom_push(FAILURE, str(error))
+        raise exception_for(error.exit_code, str(error)) from error
+
+
+@contextmanager
+def recorded(stage: str, video_id: str) -> Iterator[None]:
+    """Record the status of work that runs in the task itself, as the stage programs do for theirs."""
+    write_status(stage, video_id, "running", None, "Running.")
+    try:
+        with expected_errors():
+            yield
+    except AirflowException as error:
+        write_status(stage, video_id, "failed", _code_of(error), str(error))
+        raise
+    except BaseException as error:
+        write_status(stage, video_id, "failed", ExitCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+        raise
+    write_status(stage, video_id, "done", ExitCode.DONE, "Done.")
+
+
+def write_status(
+    stage: str, video_id: str, state: Literal["running", "done", "failed"], code: int | None, reason: str
+) -> None:
+    """Record how a stage stands for a video, if the workspace knows the video."""
+    workspace = Workspace(get_settings().data_dir)
+    if workspace.video_dir(video_id).is_dir():
+        workspace.write_status(
+            Status(video_id=video_id, stage=stage, state=state, exit_code=code, reason=reason, at=now())
+        )
+
+
+def _code_of(error: AirflowException) -> int:
+    cause = error.__cause__
+    return int(cause.exit_code if isinstance(cause, ChannelscribeError) else ExitCode.INTERNAL_ERROR)
