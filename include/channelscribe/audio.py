@@ -29,7 +29,7 @@ class AudioFacts:
         sample_rate_hz: of that stream.
         n_channels: of that stream.
         duration_s: seconds of sound that were decoded.
-        declared_s: seconds that the container promises, None where it does not say.
+        declared_s: seconds that the container promises, None where it does not say or FFmpeg only estimates.
         has_video: there is a moving picture too; cover art is none.
     """
 
@@ -57,7 +57,7 @@ def probe(path: Path) -> AudioFacts:
             sample_rate_hz=rate,
             n_channels=channels,
             duration_s=round(seconds, 6),
-            declared_s=_declared_s(container, stream),
+            declared_s=_promised_s(container, stream, path),
             has_video=any(not _is_cover(video) for video in container.streams.video),
         )
 
@@ -90,6 +90,24 @@ def decode(path: Path) -> NDArray[np.float32]:
         # Only files of floating-point samples can hold these; models would turn them into nonsense without a word.
         np.nan_to_num(result, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(result, -1.0, 1.0, out=result)
+
+
+def copy_audio_stream(source: Path, target: Path) -> None:
+    """Copy the best audio stream of a file, as it is coded, into a Matroska file of its own.
+
+    Raises:
+        BadInputError: there is none, or the file is damaged.
+        OSError: a file cannot be read or written.
+    """
+    import av
+
+    with _opened(source) as (container, stream), av.open(str(target), "w", format="matroska") as output:
+        copy = output.add_stream_from_template(stream)
+        for packet in container.demux(stream):
+            # The demuxer ends with an empty packet, which tells decoders to flush.
+            if packet.dts is not None:
+                packet.stream = copy
+                output.mux(packet)
 
 
 @contextmanager
@@ -173,6 +191,24 @@ def _declared_s(container: Any, stream: Any) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return container.duration / 1_000_000 if container.duration is not None else None
+
+
+def _promised_s(container: Any, stream: Any, path: Path) -> float | None:
+    """Seconds that the file's header promises: more than what is decoded means that its end is missing."""
+    declared_s = _declared_s(container, stream)
+    with path.open("rb") as file:
+        head = file.read(10)
+        if container.format.name == "wav" and declared_s is not None:
+            # FFmpeg cuts the promise down to the file's size. Sizes near the maximum mean "unknown" in streamed files.
+            promised, n_bytes = int.from_bytes(head[4:8], "little") + 8, path.stat().st_size
+            return declared_s * promised / n_bytes if n_bytes < promised < 0x7FFF0000 else declared_s
+        if container.format.name == "mp3":
+            # Only a header of one of these kinds states the duration; else it is guessed from the first bit rate.
+            tag = sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+            file.seek(tag if head.startswith(b"ID3") else 0)
+            first = file.read(8192)
+            return declared_s if any(kind in first for kind in (b"Xing", b"Info", b"VBRI")) else None
+    return None if container.format.name == "aac" else declared_s
 
 
 def _is_cover(stream: Any) -> bool:

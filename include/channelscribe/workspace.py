@@ -3,6 +3,7 @@
 DATA_ROOT/videos/<video_id>/video.json                        the Video contract
 DATA_ROOT/videos/<video_id>/<stage>/status.json               how the stage last ended
 DATA_ROOT/videos/<video_id>/<stage>/<fingerprint>/...         an artifact, manifest.json last
+DATA_ROOT/videos/<video_id>/fetch_audio/.partial-<fingerprint>/   a download that a retry resumes
 DATA_ROOT/videos/<video_id>/voice_embeddings/<model>.npz      cache of voice embeddings by content
 """
 
@@ -62,6 +63,10 @@ class Workspace:
     def voice_embedding_cache(self, video_id: str, model: str) -> Path:
         """File that caches a video's voice embeddings of one model, by content."""
         return self.video_dir(video_id) / "voice_embeddings" / f"{model}.npz"
+
+    def partial_download(self, video_id: str, spec: StageSpec) -> Path:
+        """Folder of an unfinished download; its name is stable, so that a retry resumes it."""
+        return self.stage_dir(video_id, "fetch_audio") / f".partial-{fingerprint('fetch_audio', spec, {})}"
 
     def write_video(self, video: Video) -> None:
         """Record what polling knows of a video."""

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,12 @@ _TAILS = re.compile(
     r"(?:\s*\(caused by .*|[;.]\s*please report this issue on .*|[;.,]?\s*Giving up after \d+ retries.*"
     r"|[;.]?\s*(?:Use|See|Try) +(?:--|https?://|the \"?--).*)$",
     re.DOTALL | re.IGNORECASE,
+)
+# yt-dlp's own wording of where it was, before what went wrong.
+_WHERE = re.compile(
+    r"^.*?Unable to download (?:\w+ ){0,2}(?:webpage|page|data|metadata|XML|playlist): "
+    r"|HTTPS?Connection(?:Pool)?\([^)]*\): ",
+    re.IGNORECASE,
 )
 # What sites say of an item that no retry brings back, in the words of yt-dlp's extractors.
 _GONE = re.compile(
@@ -71,11 +78,8 @@ def translate(error: Exception, source: str) -> ChannelscribeError:
     from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, TransportError
     from yt_dlp.utils import ContentTooShortError, GeoRestrictedError, UnsupportedError
 
-    chain = list(_causes(error))
     text = plain_message(str(error))
-    for cause in chain:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return TryAgainError(f"The disk is full: free some space, then try again ({text}).")
+    for cause in _causes(error):
         if isinstance(cause, HTTPError):
             return _of_status(cause.status, source)
         if isinstance(cause, UnsupportedError):
@@ -98,11 +102,18 @@ def is_not_yet_available(error: Exception) -> bool:
     return bool(_NOT_YET.search(str(error)))
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether writing failed for want of space."""
+    return any(
+        isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in _causes(error)
+    ) or os.strerror(errno.ENOSPC) in str(error)
+
+
 def plain_message(text: str) -> str:
     """An error text of yt-dlp without colours, prefixes, causes and appeals to report it; one line, bounded."""
     text = _ANSI.sub("", text)
     text = _TAILS.sub("", _PREFIXES.sub("", text))
-    text = " ".join(text.split()).rstrip(".")
+    text = " ".join(_WHERE.sub("", text).split()).rstrip(".")
     return text if len(text) <= 300 else text[:299] + "…"
 
 
@@ -125,8 +136,6 @@ def _of_text(text: str, source: str) -> ChannelscribeError:
     status = re.search(r"HTTP Error (\d{3})", text)
     if status:
         return _of_status(int(status.group(1)), source)
-    if "No space left on device" in text:
-        return TryAgainError(f"The disk is full: free some space, then try again ({text}).")
     if _NOT_YET.search(text):
         return TryAgainError(f"{source} is live or yet to come: try again when it has ended ({text}).")
     if _GONE.search(text):
@@ -154,7 +163,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         behind = getattr(current, "exc_info", None) or (None, None, None)
-        queue += [behind[1], getattr(current, "cause", None), current.__cause__]
+        queue += [behind[1], getattr(current, "cause", None), current.__cause__, current.__context__]
 
 
 def _pause(n: int) -> float:

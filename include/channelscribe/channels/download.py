@@ -1,0 +1,177 @@
+"""Fetching one item's audio with yt-dlp: resumable, in the channel's own codec, and checked before it counts."""
+
+import fcntl
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from channelscribe.audio import AudioFacts, copy_audio_stream, probe
+from channelscribe.channels.ytdlp import base_options, is_disk_full, is_not_yet_available, translate
+from channelscribe.contracts import Audio
+from channelscribe.errors import BadInputError, TryAgainError
+
+logger = logging.getLogger(__name__)
+
+_PROGRESS_EVERY_S = 5.0
+_LOCK = "lock"
+# Headers round, and encoders pad: only a file that lacks more than this share, and this many seconds, is cut off.
+_WHOLE_SHARE = 0.9
+_WHOLE_SLACK_S = 2.0
+
+
+def fetch(url: str, format_selector: str, partial: Path, out: Path) -> tuple[Path, Audio]:
+    """Download an item, check that its sound decodes from start to end, and move its audio into a folder.
+
+    Args:
+        url: the item's URL.
+        format_selector: what to take, in yt-dlp's words.
+        partial: folder for the unfinished download. It stays when trying again may help, and is removed otherwise.
+        out: existing folder, on the same file system, that gets ``audio.<ext>``.
+
+    Returns:
+        The moved file, and what it holds.
+
+    Raises:
+        BadInputError: the item is gone, or its file is no audio, empty, damaged or cut off.
+        TryAgainError: the network, the site or the disk is at fault.
+    """
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        with _only_one(partial):
+            path, facts = _fetch_into(partial, url, format_selector)
+            target = out / f"audio{_safe_suffix(path)}"
+            path.replace(target)
+            shutil.rmtree(partial)
+    except BadInputError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    except OSError as error:
+        if is_disk_full(error):
+            raise _disk_full(partial) from error
+        raise
+    audio = Audio(
+        file_name=target.name,
+        codec=facts.codec,
+        sample_rate_hz=facts.sample_rate_hz,
+        n_channels=facts.n_channels,
+        duration_s=facts.duration_s,
+    )
+    return target, audio
+
+
+def _fetch_into(folder: Path, url: str, format_selector: str) -> tuple[Path, AudioFacts]:
+    leftovers = [path for path in folder.iterdir() if path.name != _LOCK]
+    try:
+        return _download_and_check(url, format_selector, folder)
+    except BadInputError as error:
+        if not leftovers:
+            raise
+        # The end of one file after the beginning of another (the site has replaced it) is no fault of the item.
+        logger.info("The resumed download is not usable (%s): starting over.", error)
+    for path in folder.iterdir():
+        if path.name != _LOCK:
+            path.unlink()
+    return _download_and_check(url, format_selector, folder)
+
+
+def _download_and_check(url: str, format_selector: str, folder: Path) -> tuple[Path, AudioFacts]:
+    path = _download(url, format_selector, folder)
+    facts = probe(path)
+    if facts.declared_s is not None:
+        missing_s = facts.declared_s - facts.duration_s
+        if facts.duration_s < _WHOLE_SHARE * facts.declared_s and missing_s > _WHOLE_SLACK_S:
+            raise BadInputError(
+                f"The file is cut off: it promises {facts.declared_s:.0f} s of sound and holds {facts.duration_s:.0f}."
+            )
+    if not facts.has_video:
+        return path, facts
+    # An archive of voices has no use for gigabytes of pictures.
+    audio_only = folder / "audio.mka"
+    copy_audio_stream(path, audio_only)
+    path.unlink()
+    return audio_only, probe(audio_only)
+
+
+def _download(url: str, format_selector: str, folder: Path) -> Path:
+    """Download into the folder, or go on with what is there. No title or id is in the file's name."""
+    from yt_dlp import YoutubeDL
+    from yt_dlp.utils import YoutubeDLError
+
+    options = base_options() | {
+        "format": format_selector,
+        "paths": {"home": str(folder)},
+        "outtmpl": {"default": "source.%(ext)s"},
+        "continuedl": True,
+        "overwrites": False,
+        "noplaylist": True,
+        "playlist_items": "1",
+        "allow_playlist_files": False,
+        "postprocessors": [],
+        "fixup": "never",
+        "updatetime": False,
+        "progress_hooks": [_Progress()],
+        "match_filter": _not_live,
+    }
+    try:
+        with YoutubeDL(options) as downloader:
+            result: dict[str, Any] | None = downloader.extract_info(url, download=True)
+    except YoutubeDLError as error:
+        if is_not_yet_available(error):
+            raise TryAgainError(f"{url} is live or yet to come: try again when it is over.") from error
+        if is_disk_full(error):
+            raise _disk_full(folder) from error
+        raise translate(error, url) from error
+    while result and result.get("entries"):
+        result = result["entries"][0]
+    done = (result or {}).get("requested_downloads") or []
+    if not done:
+        if (result or {}).get("is_live"):
+            raise TryAgainError(f"{url} is live: try again when it is over.")
+        raise BadInputError(f"No audio was found at {url}: check the URL in a browser.")
+    return Path(done[0]["filepath"])
+
+
+def _not_live(info: dict[str, Any], *, incomplete: bool) -> str | None:
+    """Keep yt-dlp from recording a live stream for as long as it lasts."""
+    return "live" if info.get("is_live") and not incomplete else None
+
+
+class _Progress:
+    """Logs a plain line now and then."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def __call__(self, state: dict[str, Any]) -> None:
+        now_s = time.monotonic()
+        if state.get("status") != "downloading" or now_s - self._last_s < _PROGRESS_EVERY_S:
+            return
+        self._last_s = now_s
+        total = state.get("total_bytes") or state.get("total_bytes_estimate")
+        of = f" of {total / 1e6:.1f}" if total else ""
+        logger.info("Downloaded %.1f%s MB.", state.get("downloaded_bytes", 0) / 1e6, of)
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Two processes writing into one partial file would spoil it. The lock ends with the process, however it ends."""
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TryAgainError("Another process is fetching this item: try again when it is done.") from None
+        yield
+
+
+def _disk_full(folder: Path) -> TryAgainError:
+    return TryAgainError(f"The disk of {folder} is full: free some space, then try again.")
+
+
+def _safe_suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return suffix if re.fullmatch(r"\.[a-z0-9]{2,5}", suffix) else ".media"

@@ -1,0 +1,37 @@
+"""The stage ``fetch_audio``: an item's audio, in the channel's own codec, known to decode from start to end.
+
+Writes ``audio.<ext>`` and ``audio.json`` (`contracts.Audio`).
+"""
+
+from typing import Any
+
+from channelscribe.channels.download import fetch
+from channelscribe.stages.runner import Job, Outcome, Stage, main
+
+
+class FetchAudio(Stage):
+    """Downloads with yt-dlp. There is no model, and the audio is not coded again."""
+
+    name = "fetch_audio"
+
+    def process(self, job: Job, engine: Any) -> Outcome:
+        """Fetch and check; an interrupted download is resumed by the next attempt."""
+        partial = job.workspace.partial_download(job.video.video_id, job.spec)
+        with job.clock.part("fetch"):
+            path, audio = fetch(job.video.url, job.spec.model, partial, job.out)
+        (job.out / "audio.json").write_text(audio.model_dump_json(indent=1), encoding="utf-8")
+        n_bytes = path.stat().st_size
+        return Outcome(
+            audio_s=audio.duration_s,
+            summary=f"Fetched {_minutes(audio.duration_s)} of {audio.codec}, {n_bytes / 1e6:.1f} MB.",
+            metrics={"n_bytes": float(n_bytes)},
+        )
+
+
+def _minutes(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+if __name__ == "__main__":
+    main(FetchAudio())
