@@ -1,0 +1,58 @@
+# The commands of a new user. `make` alone lists them.
+#
+#   make demo PYTHON=python3.12     another Python than python3
+#   make demo PORT=8081             another port for Airflow's UI
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status ingest test format lock clean
+
+PYTHON ?= python3
+CHANNELSCRIBE := bin/channelscribe
+# Asked for only where it is used.
+VENV = $(shell $(PYTHON) scripts/setup.py --home)/venv
+
+ifdef PORT
+export CHANNELSCRIBE_PORT := $(PORT)
+endif
+ifdef DEMO_PORT
+export CHANNELSCRIBE_DEMO_PORT := $(DEMO_PORT)
+endif
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## make the two environments from the pinned files
+	@$(PYTHON) scripts/setup.py
+
+demo: setup ## the main job on a demo channel, from polling to search
+	@$(CHANNELSCRIBE) demo
+
+up: setup ## start Postgres and Airflow in the background
+	@$(CHANNELSCRIBE) up
+
+down: ## stop them
+	@$(CHANNELSCRIBE) down
+
+status: ## say what runs, and where
+	@$(CHANNELSCRIBE) status
+
+ingest: setup ## a channel of your own: make ingest CHANNEL=https://www.youtube.com/@handle LIMIT=5
+	@$(CHANNELSCRIBE) ingest $(if $(LIMIT),--limit "$$LIMIT") -- "$$CHANNEL"
+
+test: ## all checks and tests
+	@$(PYTHON) scripts/setup.py --dev
+	$(VENV)/airflow/bin/ruff check .
+	$(VENV)/airflow/bin/ruff format --check .
+	$(VENV)/airflow/bin/mypy include plugins
+	$(VENV)/airflow/bin/pytest -m "not stages"
+	$(VENV)/stages/bin/pytest -m stages
+
+format: ## format the code
+	@$(PYTHON) scripts/setup.py --dev
+	@$(VENV)/airflow/bin/ruff check --fix .
+	@$(VENV)/airflow/bin/ruff format .
+
+lock: ## compile the pinned files anew
+	@$(PYTHON) scripts/setup.py --lock
+
+clean: ## stop everything, and remove all that was written
+	@$(PYTHON) scripts/setup.py --clean
