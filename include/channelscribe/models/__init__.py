@@ -1,11 +1,17 @@
 """One adapter per model family, each in a module that imports its libraries when it is imported itself.
 
-Every adapter module has ``load(spec, device)``, which returns an engine with the property ``device``: where
-the model's parameters really are.
+Every adapter module has ``load(spec, device)``, which returns an engine of one of the kinds below. The stages know
+these kinds alone, so that a profile can exchange the library.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from channelscribe.contracts import Span, Turn
 
 # Engine, as a profile names it -> the module that adapts it. A stage without a model has no entry.
 ENGINES: Mapping[str, str] = MappingProxyType(
@@ -16,3 +22,65 @@ ENGINES: Mapping[str, str] = MappingProxyType(
         "sentence-transformers": "channelscribe.models.text_embedding",
     }
 )
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``: where the parameters really are."""
+        ...
+
+
+class Line(NamedTuple):
+    """A piece of recognised text and its time, in seconds of the recording."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+class Recogniser(Engine, Protocol):
+    """Speech recognition."""
+
+    @property
+    def language(self) -> str:
+        """ISO 639-1 code of the language that it writes."""
+        ...
+
+    def transcribe(self, waveform: NDArray[np.float32], regions: Sequence[Span]) -> list[list[Line]]:
+        """Recognise regions of (n_samples,) float32 audio at 16 kHz; the lines of each, none without words."""
+        ...
+
+
+class Diarizer(Engine, Protocol):
+    """Speaker diarization."""
+
+    def diarize(self, waveform: NDArray[np.float32], uri: str) -> tuple[list[Turn], list[Turn], str]:
+        """Turns of (n_samples,) float32 audio at 16 kHz, which may overlap; exclusive ones; and the former as RTTM."""
+        ...
+
+
+class VoiceEncoder(Engine, Protocol):
+    """A speaker model. Its features are its own business: an indexable sequence of frames, one each 10 ms."""
+
+    def features(self, waveform: NDArray[np.float32]) -> Any:
+        """(n_samples,) float32 at 16 kHz -> (n_frames, n_features)."""
+        ...
+
+    def embed(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Stretches of features -> (n_items, dim) float32, L2-normalised."""
+        ...
+
+
+class TextEmbedder(Engine, Protocol):
+    """A text embedding model."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n_texts, dim) float32, L2-normalised."""
+        ...

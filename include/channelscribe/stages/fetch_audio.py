@@ -3,18 +3,16 @@
 Writes ``audio.<ext>`` and ``audio.json`` (`contracts.Audio`).
 """
 
-from typing import Any
-
 from channelscribe.channels.download import fetch
 from channelscribe.stages.runner import Job, Outcome, Stage, main
 
 
-class FetchAudio(Stage):
+class FetchAudio(Stage[None]):
     """Downloads with yt-dlp. There is no model, and the audio is not coded again."""
 
     name = "fetch_audio"
 
-    def process(self, job: Job, engine: Any) -> Outcome:
+    def process(self, job: Job, engine: None) -> Outcome:
         """Fetch and check; an interrupted download is resumed by the next attempt."""
         partial = job.workspace.partial_download(job.video.video_id, job.spec)
         with job.clock.part("fetch"):

