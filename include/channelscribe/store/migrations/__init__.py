@@ -1,0 +1,1 @@
+"""Alembic's environment and scripts for the archive."""

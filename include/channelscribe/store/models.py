@@ -1,0 +1,104 @@
+"""The embedding models whose vectors the archive holds, each with its own vector indexes.
+
+The vector columns have no dimension of their own, so that models of any size share a table. What is indexed
+is the column cast to the model's dimension, in an index over that model's rows alone.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from channelscribe.errors import BadInputError
+
+Kind = Literal["text", "voice"]
+
+TABLES: dict[Kind, tuple[str, ...]] = {
+    "text": ("text_embeddings",),
+    "voice": ("cluster_voice_embeddings", "turn_voice_embeddings", "enrollments"),
+}
+# What pgvector's HNSW index takes: 2000 dimensions of float32, 4000 of float16. Beyond them the search is exact.
+MAX_VECTOR, MAX_HALFVEC = 2000, 4000
+_REGISTRATION_LOCK = 7_231_846_506
+
+
+@dataclass(frozen=True)
+class EmbeddingModel:
+    """A registered model.
+
+    Args:
+        model_id: its number in the archive.
+        dimension: length of its vectors.
+    """
+
+    model_id: int
+    dimension: int
+
+    @property
+    def indexed_type(self) -> sql.Composable:
+        """The type that the vectors are cast to, in the index and in a query that shall use it."""
+        name = "halfvec" if MAX_VECTOR < self.dimension <= MAX_HALFVEC else "vector"
+        return sql.SQL("{}({})").format(sql.SQL(name), sql.Literal(self.dimension))
+
+    @property
+    def operator_class(self) -> sql.Composable:
+        """The operator class of cosine distance for that type."""
+        return sql.SQL("vector_cosine_ops" if self.dimension <= MAX_VECTOR else "halfvec_cosine_ops")
+
+
+def find_model(cursor: Cursor, kind: Kind, name: str, revision: str) -> EmbeddingModel | None:
+    """Look a model up; None where no vector of it was ever loaded."""
+    cursor.execute(
+        "SELECT model_id, dimension FROM embedding_models WHERE kind = %s AND name = %s AND revision = %s",
+        (kind, name, revision),
+    )
+    row = cursor.fetchone()
+    return EmbeddingModel(*row) if row else None
+
+
+def register_model(connection: Connection, kind: Kind, name: str, revision: str, dimension: int) -> EmbeddingModel:
+    """The model, made with its indexes if it is new, in a transaction of its own.
+
+    Building an index waits for all writers of the table. Within the transaction of a load, two loaders could
+    wait for each other.
+
+    Raises:
+        BadInputError: the archive knows this model with another dimension.
+    """
+    with connection, connection.cursor() as cursor:
+        model = find_model(cursor, kind, name, revision)
+        if model is None:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_REGISTRATION_LOCK,))
+            model = find_model(cursor, kind, name, revision) or _create(cursor, kind, name, revision, dimension)
+    if model.dimension != dimension:
+        raise BadInputError(
+            f"The vectors of {name} ({revision}) have {dimension} dimensions, but those in the archive have "
+            f"{model.dimension}: give the model another revision."
+        )
+    return model
+
+
+def _create(cursor: Cursor, kind: Kind, name: str, revision: str, dimension: int) -> EmbeddingModel:
+    cursor.execute(
+        "INSERT INTO embedding_models (kind, name, revision, dimension) VALUES (%s, %s, %s, %s) RETURNING model_id",
+        (kind, name, revision, dimension),
+    )
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101 - RETURNING gives a row or the statement fails
+    model = EmbeddingModel(row[0], dimension)
+    if dimension <= MAX_HALFVEC:
+        for table in TABLES[kind]:
+            cursor.execute(
+                sql.SQL(
+                    "CREATE INDEX {index} ON {table} USING hnsw ((embedding::{type}) {operators}) WHERE model_id = {id}"
+                ).format(
+                    index=sql.Identifier(f"{table}_hnsw_{model.model_id}"),
+                    table=sql.Identifier(table),
+                    type=model.indexed_type,
+                    operators=model.operator_class,
+                    id=sql.Literal(model.model_id),
+                )
+            )
+    return model

