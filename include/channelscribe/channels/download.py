@@ -125,6 +125,8 @@ def _download(url: str, format_selector: str, folder: Path) -> Path:
             raise TryAgainError(f"{url} is live or yet to come: try again when it is over.") from error
         if is_disk_full(error):
             raise _disk_full(folder) from error
+        if "Did not get any data blocks" in str(error):
+            raise BadInputError(f"The file at {url} is empty.") from error
         raise translate(error, url) from error
     while result and result.get("entries"):
         result = result["entries"][0]

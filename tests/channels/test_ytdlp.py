@@ -1,0 +1,60 @@
+import pytest
+
+from channelscribe.channels.ytdlp import base_options, plain_message, translate
+from channelscribe.errors import BadInputError, ChannelscribeError, TryAgainError
+
+REPORT = (
+    "; please report this issue on  https://github.com/yt-dlp/yt-dlp/issues?q= , filling out the appropriate issue "
+    "template. Confirm you are on the latest version using  yt-dlp -U"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("\x1b[0;31mERROR:\x1b[0m [generic] Oh no" + REPORT, "Oh no"),
+        ("ERROR: [youtube] abc: Private video. Sign in if you've been granted access", None),
+        (
+            "ERROR: [youtube:tab] @a: Unable to download API page: HTTP Error 500: Oops (caused by <HTTPError 500>)",
+            None,
+        ),
+        ("ERROR: \r[download] Got error: 10 bytes read, 20 more expected. Giving up after 3 retries", None),
+    ],
+)
+def test_message_is_for_people(text: str, plain: str | None) -> None:
+    message = plain_message(text)
+    assert plain is None or message == plain
+    for noise in ("ERROR", "\x1b", "\r", "report", "caused by", "Giving up", "[youtube"):
+        assert noise not in message
+    assert len(plain_message(text * 50)) <= 300
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("[youtube] abc: Private video. Sign in if you've been granted access to this video", BadInputError),
+        ("[youtube] abc: Video unavailable. This video has been removed by the uploader", BadInputError),
+        ("[youtube] abc: Join this channel to get access to members-only content", BadInputError),
+        ("[youtube] abc: This account has been terminated", BadInputError),
+        ("[youtube] abc: Sign in to confirm you're not a bot", TryAgainError),
+        ("[youtube] abc: Premieres in 3 hours", TryAgainError),
+        ("[site] abc: Unable to extract the player" + REPORT, TryAgainError),
+        ("[download] Got error: HTTP Error 502: Bad Gateway. Giving up after 3 retries", TryAgainError),
+        ("unable to download video data: HTTP Error 404: Not Found", BadInputError),
+    ],
+)
+def test_error_is_for_ever_or_for_now(text: str, kind: type[ChannelscribeError]) -> None:
+    from yt_dlp.utils import DownloadError
+
+    error = translate(DownloadError(f"ERROR: {text}"), "https://example.org/v")
+    assert type(error) is kind
+    assert str(error).startswith(("https://example.org/v", "The site of https://example.org/v"))
+    assert "\n" not in str(error)
+
+
+def test_nothing_is_cached_outside_and_no_configuration_is_read() -> None:
+    from yt_dlp import YoutubeDL
+
+    with YoutubeDL(base_options()) as downloader:
+        assert downloader.cache.enabled is False
+        assert downloader.params.get("cookiefile") is None
