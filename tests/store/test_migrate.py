@@ -33,7 +33,7 @@ def test_two_migrators_at_once_do_not_collide(empty_dsn):
 def test_an_archive_of_a_newer_version_is_refused(archive_dsn):
     with open_connection(archive_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(MisconfiguredError, match="9999.*upgrade channelscribe"):
+    with pytest.raises(MisconfiguredError, match=r"9999.*upgrade channelscribe"):
         pending(archive_dsn)
 
 

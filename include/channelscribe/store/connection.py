@@ -1,20 +1,20 @@
 """Connections to the archive, and what their errors mean in words."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import psycopg2
 from pgvector.psycopg2 import register_vector
-from psycopg2 import errors
-from psycopg2.extensions import connection as Connection
+from psycopg2 import errors, extensions
 from psycopg2.extensions import make_dsn
 
 from channelscribe.errors import BadInputError, MisconfiguredError, TryAgainError
 from channelscribe.settings import Settings
 
-logger = logging.getLogger(__name__)
+Connection: TypeAlias = extensions.connection
+Cursor: TypeAlias = extensions.cursor
 
 DATABASE = "archive"
 CONNECT_TIMEOUT_S = 10

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from psycopg2 import sql
-from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
 
 from channelscribe.errors import BadInputError
+from channelscribe.store.connection import Connection, Cursor
 
 Kind = Literal["text", "voice"]
 

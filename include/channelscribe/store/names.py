@@ -1,0 +1,84 @@
+"""Names that a person gave to clusters, kept when the clusters themselves are made anew."""
+
+import logging
+from collections.abc import Sequence
+
+from channelscribe.store.connection import Cursor
+
+logger = logging.getLogger(__name__)
+
+_OVERLAPS = """
+SELECT old.cluster, new.cluster, sum(least(old.end_s, new.end_s) - greatest(old.start_s, new.start_s))
+FROM clusters named
+JOIN turns old ON old.video_id = named.video_id AND old.cluster = named.cluster AND NOT old.exclusive
+JOIN staging_turns new ON NOT new.exclusive AND new.start_s < old.end_s AND new.end_s > old.start_s
+WHERE named.video_id = %s AND named.speaker_id IS NOT NULL AND NOT named.speaker_matched
+GROUP BY 1, 2
+"""
+
+
+def lock_video(cursor: Cursor, video_id: str) -> None:
+    """Wait until nobody else changes this video, until the transaction ends. Whoever names a cluster takes it too."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ("video " + video_id,))
+
+
+def turns_differ(cursor: Cursor, video_id: str) -> bool:
+    """Whether the staged turns are others than those in the archive."""
+    columns = "exclusive, turn_index, start_s, end_s, cluster"
+    old, new = f"SELECT {columns} FROM turns WHERE video_id = %(id)s", f"SELECT {columns} FROM staging_turns"  # noqa: S608
+    cursor.execute(f"SELECT EXISTS (({old} EXCEPT {new}) UNION ALL ({new} EXCEPT {old}))", {"id": video_id})
+    row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def carry_over_names(cursor: Cursor, video_id: str, *, turns_changed: bool) -> None:
+    """Give the staged clusters the names that a person gave to the present ones.
+
+    With the same turns a label means the same voice. With others a name goes to the new cluster that speaks
+    most at the time of the old one, since a new diarization numbers its clusters as it likes.
+    """
+    cursor.execute(
+        "SELECT cluster, speaker_id FROM clusters "
+        "WHERE video_id = %s AND speaker_id IS NOT NULL AND NOT speaker_matched",
+        (video_id,),
+    )
+    named: dict[str, int] = dict(cursor.fetchall())
+    if not named:
+        return
+    heirs = {cluster: cluster for cluster in named}
+    if turns_changed:
+        cursor.execute(_OVERLAPS, (video_id,))
+        heirs = choose_heirs(cursor.fetchall())
+    for cluster, speaker_id in named.items():
+        if cluster not in heirs:
+            logger.warning("%s: no voice is where the named %s was; its name is gone", video_id, cluster)
+            continue
+        cursor.execute(
+            "UPDATE staging_clusters SET speaker_id = %s, speaker_matched = false WHERE cluster = %s",
+            (speaker_id, heirs[cluster]),
+        )
+
+
+def choose_heirs(overlaps: Sequence[tuple[str, str, float]]) -> dict[str, str]:
+    """Which new cluster takes the place of which old one.
+
+    Args:
+        overlaps: old cluster, new cluster, seconds in which both speak.
+
+    Returns:
+        New cluster by old one. Each old one goes where most of it went; where several went to one, the
+        longest takes it, and the others have no heir.
+    """
+    # Equal seconds: the same label first, then by name, so that the choice never depends on the order of rows.
+    ordered = sorted(overlaps, key=lambda item: (-item[2], item[0] != item[1], item[0], item[1]))
+    best: dict[str, str] = {}
+    taken: set[str] = set()
+    heirs: dict[str, str] = {}
+    for old, new, _ in ordered:
+        if old in best:
+            continue
+        best[old] = new
+        if new not in taken:
+            taken.add(new)
+            heirs[old] = new
+    return heirs
