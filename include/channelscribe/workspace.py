@@ -29,6 +29,7 @@ C = TypeVar("C", bound=Contract)
 
 MANIFEST = "manifest.json"
 _TEMPORARY_PREFIX = ".new-"
+_DOOMED = "old"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Workspace:
     def video_dir(self, video_id: str) -> Path:
         """Folder of one video. The contract's pattern keeps an id from leaving it."""
         folder = self.data_root / "videos" / video_id
-        if folder.parent != self.data_root / "videos" or video_id in ("", ".", ".."):
+        if folder.parent != self.data_root / "videos" or video_id in ("", ".", "..") or len(video_id) > 100:
             raise BadInputError(f"{video_id!r} is not a video id.")
         return folder
 
@@ -140,8 +141,9 @@ class Workspace:
         """
         parent = self.stage_dir(video_id, stage)
         parent.mkdir(parents=True, exist_ok=True)
-        for leftover in parent.glob(f"{_TEMPORARY_PREFIX}{fingerprint}-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for kind in (fingerprint, _DOOMED):
+            for leftover in parent.glob(f"{_TEMPORARY_PREFIX}{kind}-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY_PREFIX}{fingerprint}-", dir=parent))
         temporary.chmod(0o755)
         try:
@@ -217,7 +219,7 @@ def now() -> datetime:
 def _replace_folder(source: Path, target: Path) -> None:
     if target.exists():
         # A folder cannot be renamed over a full one. If we die in between there is no artifact, and it is made again.
-        doomed = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX + "old-", dir=target.parent))
+        doomed = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY_PREFIX}{_DOOMED}-", dir=target.parent))
         target.rename(doomed / target.name)
         source.rename(target)
         shutil.rmtree(doomed, ignore_errors=True)

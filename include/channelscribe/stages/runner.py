@@ -140,7 +140,8 @@ class Run:
         self.profile = profile
         self.spec = profile.stages[stage.name]
         self.workspace = workspace
-        self.device = device or profile.device
+        # A stage without a model asks for no device: whatever the caller prefers, it runs on the CPU.
+        self.device = (device or profile.device) if self.spec.engine in ENGINES else "cpu"
         self.force = force
         self._engine: Engine | None = None
         self._start_up = Clock()
@@ -166,6 +167,9 @@ class Run:
             # A video that nobody recorded has no folder, and gets none by being asked for.
             logger.error("%s %r: %s", self.stage.name, video_id, error)
             return error.exit_code
+        except OSError as error:
+            logger.error("%s %r: the system refused: %s", self.stage.name, video_id, error)
+            return ExitCode.TRY_AGAIN
         try:
             self._say(video_id, "running", None, "Running.")
             return self._ensure(video)
