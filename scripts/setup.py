@@ -34,7 +34,7 @@ SPACE_GB = {"stages": 9, "airflow": 2}
 DEV_PINS = "tests/requirements.txt"
 
 # All that Channelscribe ever writes below the home folder: nothing else is removed by `make clean`.
-WRITTEN = ("venv", "airflow", "postgres", "data", "logs", "run")
+WRITTEN = ("venv", "airflow", "postgres", "postgres.new", "data", "logs", "run")
 
 
 def main() -> None:

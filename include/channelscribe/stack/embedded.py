@@ -1,0 +1,274 @@
+"""The whole stack: Postgres, Airflow and the demo channel, started, looked at and stopped together."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+from channelscribe.errors import MisconfiguredError, TryAgainError
+from channelscribe.settings import PROJECT_ROOT, Settings
+from channelscribe.stack.airflow_api import AirflowApi
+from channelscribe.stack.demo_channel import recording_paths
+from channelscribe.stack.environment import USER, airflow_environment, base_url, read_secrets
+from channelscribe.stack.ports import require_free
+from channelscribe.stack.postgres import EmbeddedPostgres
+from channelscribe.stack.processes import MARKER, spawn, stack_processes, stop_processes
+from channelscribe.store.migrate import upgrade
+
+DAG_ID = "channel_ingest"
+START_TIMEOUT_S = 180
+DEMO_CHANNEL = "demo-channel"
+COMPONENTS = {
+    "api-server": ("api-server",),
+    # Without servers for their logs, which would listen on all addresses: the API server reads the files.
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+SETTINGS_FILE = PROJECT_ROOT / "airflow_settings.yaml"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is written down of a started stack.
+
+    Args:
+        pids: process id by component.
+        port: port of Airflow's UI and API.
+        demo_port: port of the demo channel.
+        owner: process that stops the stack when it ends itself, or None if it runs in the background.
+        owner_created: when that process began, since ids are used again.
+    """
+
+    pids: dict[str, int]
+    port: int
+    demo_port: int
+    owner: int | None
+    owner_created: float | None
+
+
+class Stack:
+    """The stack below one home folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self.logs = settings.home / "logs"
+        self.postgres = EmbeddedPostgres(settings.postgres_dir, self.logs / "postgres.log")
+
+    @property
+    def record(self) -> Record | None:
+        """What was started last and not stopped since."""
+        try:
+            return Record(**json.loads(self._record_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether all of Airflow's processes and Postgres run, and whoever must stop them is still there."""
+        record = self.record
+        return record is not None and not self.dead() and not _is_orphaned(record) and self.postgres.is_running
+
+    def dead(self) -> list[str]:
+        """The components that were started and have ended since."""
+        record = self.record
+        alive = {process.pid for process in stack_processes(self.home)}
+        return [name for name, pid in record.pids.items() if pid not in alive] if record else []
+
+    def api(self) -> AirflowApi:
+        """A client of the running Airflow."""
+        record = self.record
+        port = record.port if record else self.settings.port
+        url = base_url(self.settings.model_copy(update={"port": port}))
+        return AirflowApi(url, USER, read_secrets(self.home).password)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Let one command at a time start or stop things.
+
+        Raises:
+            MisconfiguredError: another one is at it.
+        """
+        path = self.home / "run" / "stack.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            for _ in range(30):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(1)
+            else:
+                raise MisconfiguredError("Another command is starting or stopping the stack: wait for it to end.")
+            yield
+
+    def start(self, say: Say, channels: str, *, owned: bool) -> None:
+        """Start everything and wait until Airflow can take a run. What a killed stack left is stopped first.
+
+        Args:
+            say: told what is going on.
+            channels: the channels that the daily run polls.
+            owned: whether this process stops the stack when it ends.
+
+        Raises:
+            MisconfiguredError: a port is taken, or a part does not start.
+            TryAgainError: it took too long, or the disk is full.
+        """
+        leftovers = stop_processes(self.home)
+        if leftovers:
+            say(f"Stopped {leftovers} processes that an earlier run left behind.")
+        self._record_file.unlink(missing_ok=True)
+        require_free(self.settings.port, "Airflow", "PORT")
+        say("Starting Postgres.")
+        self.postgres.start()
+        environment = airflow_environment(self.settings, channels, parse_dsn(self.postgres.dsn("airflow")))
+        upgrade(self.postgres.dsn("archive"))
+        self._prepare_airflow(environment, say)
+        say("Starting Airflow.")
+        owner = psutil.Process() if owned else None
+        record = Record({}, self.settings.port, self.settings.demo_port, owner.pid if owner else None,
+                        owner.create_time() if owner else None)  # fmt: skip
+        for name, arguments in COMPONENTS.items():
+            record.pids[name] = self._spawn(name, [*self._python, "-m", "airflow", *arguments], environment)
+            self._write_record(record)
+        self._wait_for_airflow()
+
+    def start_demo_channel(self) -> None:
+        """Serve the demo channel, if it isn't served yet.
+
+        Raises:
+            MisconfiguredError: the port is taken, or the recordings are missing.
+        """
+        record = self.record
+        if record is None or (DEMO_CHANNEL in record.pids and DEMO_CHANNEL not in self.dead()):
+            return
+        recording_paths(self.settings.stages_interpreter)
+        require_free(self.settings.demo_port, "the demo channel", "DEMO_PORT")
+        command = [*self._python, "-m", "channelscribe.stack.demo_channel"]
+        environment = {**os.environ, "CHANNELSCRIBE_HOME": str(self.home)}
+        environment["CHANNELSCRIBE_DEMO_PORT"] = str(self.settings.demo_port)
+        record.pids[DEMO_CHANNEL] = self._spawn(DEMO_CHANNEL, command, environment)
+        self._write_record(record)
+
+    def stop(self) -> int:
+        """Stop everything.
+
+        Returns:
+            How many processes of Airflow and its tasks there were.
+        """
+        count = stop_processes(self.home)
+        self.postgres.stop()
+        self._record_file.unlink(missing_ok=True)
+        return count
+
+    def last_words(self, component: str) -> str:
+        """The last line of a component's log."""
+        try:
+            lines = (self.logs / f"{component}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return "it left no log"
+        return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
+
+    @property
+    def _record_file(self) -> Path:
+        return self.home / "run" / "stack.json"
+
+    def _write_record(self, record: Record) -> None:
+        temporary = self._record_file.with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(record)), encoding="utf-8")
+        temporary.replace(self._record_file)
+
+    @property
+    def _python(self) -> list[str]:
+        python = self.home / "venv" / "airflow" / "bin" / "python"
+        if not python.exists():
+            raise MisconfiguredError(f"Airflow's environment is not there ({python}): run `make setup`.")
+        return [str(python)]
+
+    def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> int:
+        log_file = self.logs / f"{name}.log"
+        if log_file.exists():
+            log_file.replace(log_file.with_suffix(".log.1"))
+        return spawn(command, environment, self.home, log_file).pid
+
+    def _prepare_airflow(self, environment: dict[str, str], say: Say) -> None:
+        """Migrate the metadata database and apply airflow_settings.yaml, each only where it is due."""
+        release = version("apache-airflow-core")
+        settings = hashlib.sha256(SETTINGS_FILE.read_bytes()).hexdigest()
+        done = self._prepared()
+        if done.get("airflow") != release:
+            say("Migrating Airflow's database.")
+            self._airflow_program(["airflow", "db", "migrate"], environment)
+            done = {"airflow": release}
+            self._remember(done)
+        if done.get("settings") != settings:
+            say(f"Applying {SETTINGS_FILE.name}.")
+            environment = {**environment, "PYTHONPATH": str(PROJECT_ROOT / "plugins")}
+            self._airflow_program(["channelscribe_airflow.apply_settings", str(SETTINGS_FILE)], environment)
+            self._remember({**done, "settings": settings})
+
+    def _airflow_program(self, module: list[str], environment: dict[str, str]) -> None:
+        command = [*self._python, "-m", *module]
+        log_file = self.logs / "prepare.log"
+        with log_file.open("ab") as log:
+            code = subprocess.run(
+                command, env={**environment, MARKER: str(self.home)}, stdout=log, stderr=log, cwd=self.home
+            ).returncode
+        if code:
+            raise MisconfiguredError(
+                f"`{' '.join(module[:3])}` failed: {self.last_words('prepare')} The whole story is in {log_file}."
+            )
+
+    def _prepared(self) -> dict[str, str]:
+        """What was done to the metadata database; kept in it, so that both are there or neither."""
+        with closing(psycopg2.connect(self.postgres.dsn("airflow"))) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+            )
+            row = cursor.fetchone()
+        try:
+            return dict(json.loads(row[0])) if row and row[0] else {}
+        except ValueError:
+            return {}
+
+    def _remember(self, done: dict[str, str]) -> None:
+        with closing(psycopg2.connect(self.postgres.dsn("airflow"))) as connection, connection:
+            connection.cursor().execute("COMMENT ON DATABASE airflow IS %s", (json.dumps(done),))
+
+    def _wait_for_airflow(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        with self.api() as api:
+            while time.monotonic() < deadline:
+                for name in self.dead():
+                    raise MisconfiguredError(
+                        f"Airflow's {name} ended: {self.last_words(name)} See {self.logs / name}.log."
+                    )
+                if not api.unhealthy() and api.has_dag(DAG_ID):
+                    return
+                time.sleep(0.5)
+            missing = ", ".join(api.unhealthy()) or f"the DAG {DAG_ID}"
+        raise TryAgainError(f"Airflow is not ready after {START_TIMEOUT_S} s ({missing}): see {self.logs}.")
+
+
+def _is_orphaned(record: Record) -> bool:
+    """Whether the process that should have stopped the stack was killed."""
+    if record.owner is None:
+        return False
+    try:
+        return abs(psutil.Process(record.owner).create_time() - (record.owner_created or 0)) > 1
+    except psutil.NoSuchProcess:
+        return True
