@@ -85,7 +85,7 @@ BUNDLED = Profile(
                 engine="moonshine",
                 model="tiny-en",
                 revision="moonshine-voice-0.0.73",
-                parameters={"max_gap_s": 0.5, "max_region_s": 20.0},
+                parameters={"max_gap_s": 0.7, "max_region_s": 20.0, "pad_before_s": 0.1, "pad_after_s": 0.3},
             ),
             "identify_speakers": StageSpec(
                 engine="campplus",

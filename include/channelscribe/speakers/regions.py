@@ -40,6 +40,19 @@ def speech_regions(turns: Sequence[Turn], *, max_gap_s: float, max_region_s: flo
     return regions
 
 
+def padded_spans(regions: Sequence[Sequence[Turn]], *, before_s: float, after_s: float, audio_s: float) -> list[Span]:
+    """Widen each region a little, as turns end tightly on speech; never into another region or out of the audio."""
+    ends = [0.0, *(region[-1].end_s for region in regions[:-1])]
+    starts = [*(region[0].start_s for region in regions[1:]), audio_s]
+    return [
+        Span(
+            start_s=min(max(region[0].start_s - before_s, last_end), region[0].start_s),
+            end_s=max(min(region[-1].end_s + after_s, next_start), region[-1].end_s),
+        )
+        for region, last_end, next_start in zip(regions, ends, starts, strict=False)
+    ]
+
+
 def interpolate_words(text: str, span: Span, turns: Sequence[Turn]) -> list[Word]:
     """Give the words of a text times, where only the whole text has them.
 

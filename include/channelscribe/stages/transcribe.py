@@ -3,7 +3,7 @@
 from channelscribe.audio import decode
 from channelscribe.contracts import Audio, Diarization, Segment, Span, Transcript, Turn
 from channelscribe.models import Recogniser
-from channelscribe.speakers.regions import interpolate_words, speech_regions
+from channelscribe.speakers.regions import interpolate_words, padded_spans, speech_regions
 from channelscribe.stages.runner import Job, Outcome, Stage, main
 
 # Shorter stretches of speech without text are breaths, laughs and the like.
@@ -19,14 +19,18 @@ class Transcribe(Stage[Recogniser]):
         """Write the segments with their words, and how much of the speech got text."""
         audio = job.inputs["fetch_audio"].read("audio.json", Audio)
         diarization = job.inputs["diarize"].read("diarization.json", Diarization)
+        parameters = {name: float(value) for name, value in job.spec.parameters.items()}
         regions = speech_regions(
-            diarization.exclusive_turns,
-            max_gap_s=float(job.spec.parameters["max_gap_s"]),
-            max_region_s=float(job.spec.parameters["max_region_s"]),
+            diarization.exclusive_turns, max_gap_s=parameters["max_gap_s"], max_region_s=parameters["max_region_s"]
+        )
+        spans = padded_spans(
+            regions,
+            before_s=parameters["pad_before_s"],
+            after_s=parameters["pad_after_s"],
+            audio_s=audio.duration_s,
         )
         with job.clock.part("decode"):
             waveform = decode(job.inputs["fetch_audio"].folder / audio.file_name)
-        spans = [Span(start_s=region[0].start_s, end_s=region[-1].end_s) for region in regions]
         with job.clock.part("recognition"):
             heard = engine.transcribe(waveform, spans)
 
