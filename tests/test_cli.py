@@ -1,0 +1,131 @@
+"""The command line, over a real archive."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from channelscribe.cli import app
+from channelscribe.settings import get_settings
+from channelscribe.store.connection import connect
+from channelscribe.store.migrate import pending
+
+VIDEO = """
+INSERT INTO channels (url, title) VALUES ('https://example.org/feed', 'Feed [red]');
+INSERT INTO videos (video_id, channel_id, source_id, url, title, published_at, audio_s, codec, text_config, speech_s,
+                    covered_s)
+VALUES ('v1', 1, 'v1', 'https://example.org/a.mp3', E'A tale\\x1b[31m', '2026-01-02', 60, 'mp3', 'english', 5, 5);
+INSERT INTO clusters (video_id, cluster, speech_s, n_turns, n_voice_embeddings) VALUES ('v1', 'SPEAKER_00', 5, 1, 0);
+INSERT INTO utterances (video_id, utterance_index, cluster, start_s, end_s, text, words)
+VALUES ('v1', 0, 'SPEAKER_00', 70, 72, 'spring of [bold]hope',
+        '[{"text": "spring", "start_s": 70}, {"text": "of", "start_s": 70.6}, {"text": "[bold]hope", "start_s": 71}]');
+INSERT INTO chunks (video_id, chunk_index, first_utterance, last_utterance, start_s, end_s, clusters, n_tokens, text,
+                    text_config)
+VALUES ('v1', 0, 0, 0, 70, 72, '{SPEAKER_00}', 3, 'spring of [bold]hope', 'english');
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Function that runs the command in this process, with an archive."""
+
+    def invoke(dsn: str, *arguments: str):
+        monkeypatch.setenv("CHANNELSCRIBE_HOME", str(tmp_path))
+        monkeypatch.setenv("CHANNELSCRIBE_ARCHIVE_DSN", dsn)
+        get_settings.cache_clear()
+        return CliRunner(env={"COLUMNS": "120"}).invoke(app, arguments, catch_exceptions=False)
+
+    yield invoke
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def filled_dsn(archive_dsn):
+    with connect(archive_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(VIDEO)
+    return archive_dsn
+
+
+def program(tmp_path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command as people do."""
+    return subprocess.run(
+        [sys.executable, "-c", "from channelscribe.cli import main; main()", *arguments],
+        env={**os.environ, "CHANNELSCRIBE_HOME": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_search_prints_who_when_what_and_the_link(run, filled_dsn):
+    result = run(filled_dsn, "search", "hope")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "1:11  SPEAKER_00  A tale [31m  (Feed [red], 2026-01-02)"  # no escape reaches the terminal
+    assert lines[1] == "spring of [bold]hope"
+    assert lines[2] == "https://example.org/a.mp3#t=71"
+
+
+def test_search_as_json_is_an_array_of_hits(run, filled_dsn):
+    (hit,) = json.loads(run(filled_dsn, "search", "spring hope", "--json", "--limit", "5").stdout)
+    assert (hit["video_id"], hit["start_s"], hit["speakers"]) == ("v1", 70.0, ["SPEAKER_00"])
+    assert hit["published_at"].startswith("2026-01-02")
+    assert hit["highlighted"] == "**spring** of [bold]**hope**"
+    assert hit["link"] == "https://example.org/a.mp3#t=70"
+
+
+def test_search_filters(run, filled_dsn):
+    assert "Nothing found." in run(filled_dsn, "search", "hope", "--since", "2026-01-03").stdout
+    assert "Nothing found." in run(filled_dsn, "search", "hope", "--speaker", "nobody").stdout
+    assert json.loads(run(filled_dsn, "search", "hope", "--channel", "other", "--json").stdout) == []
+    assert "SPEAKER_00" in run(filled_dsn, "search", "hope", "--since", "2026-01-02", "--speaker", "speaker_00").stdout
+
+
+@pytest.mark.parametrize("arguments", [["--limit", "0"], ["--since", "yesterday"], ["--nonsense"], ["two", "words"]])
+def test_wrong_use_is_a_usage_error(run, archive_dsn, arguments):
+    assert run(archive_dsn, "search", "hope", *arguments).exit_code == 2
+
+
+def test_migrate_brings_the_archive_up_to_date(run, empty_dsn):
+    assert "Applied 0001" in run(empty_dsn, "migrate").stdout
+    assert pending(empty_dsn) == []
+    assert "up to date" in run(empty_dsn, "migrate").stdout
+
+
+def test_an_unreachable_archive_is_one_line_and_a_traceback_only_on_demand(tmp_path):
+    done = program(tmp_path, "search", "hope")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (78, "", 1)
+    assert "make up" in done.stderr
+    debug = program(tmp_path, "--debug", "search", "hope")
+    assert debug.returncode != 0
+    assert "Traceback" in debug.stderr
+
+
+def test_an_unexpected_error_is_one_line_too(tmp_path):
+    done = program(tmp_path, "search", "hope", CHANNELSCRIBE_ARCHIVE_DSN="host=/[bold] dbname=x")
+    assert "/[bold]" in done.stderr  # what is in brackets is no markup
+    assert (done.returncode, len(done.stderr.splitlines())) == (78, 1)
+
+
+def test_a_setting_that_is_not_allowed_is_named(tmp_path):
+    done = program(tmp_path, "migrate", CHANNELSCRIBE_PORT="99")
+    assert "CHANNELSCRIBE_PORT='99' is not allowed" in done.stderr
+    assert done.returncode == 78
+
+
+def test_words_that_only_an_unknown_profile_could_embed(tmp_path, filled_dsn):
+    done = program(tmp_path, "search", "hope", CHANNELSCRIBE_ARCHIVE_DSN=filled_dsn, CHANNELSCRIBE_PROFILE="none")
+    assert "There is no profile 'none'" in done.stderr
+    assert done.returncode == 78
+
+
+def test_every_commands_help_has_an_example():
+    commands = get_command(app).commands
+    assert {"search", "migrate", "doctor"} <= set(commands)
+    for name, command in commands.items():
+        text = f"{command.help} {command.epilog}"
+        assert f"channelscribe {name}" in text, name
