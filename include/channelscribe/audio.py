@@ -16,6 +16,7 @@ SAMPLE_RATE_HZ = 16_000
 """Sample rate of what `decode` gives, and of every model."""
 
 _MAX_BAD_SHARE = 0.1
+_JOINED_SAMPLES = 65_536
 # A header may claim anything: no more is set aside in advance than this many hours need.
 _MAX_PREALLOCATED = 6 * 3600 * SAMPLE_RATE_HZ
 
@@ -86,7 +87,7 @@ def decode(path: Path) -> NDArray[np.float32]:
             samples[n : n + len(piece)] = piece
             n += len(piece)
     result = samples[:n]
-    if not np.isfinite(result).all():
+    if n and not np.isfinite([result.min(), result.max()]).all():
         # Only files of floating-point samples can hold these; models would turn them into nonsense without a word.
         np.nan_to_num(result, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(result, -1.0, 1.0, out=result)
@@ -166,19 +167,41 @@ def _resampled(frames: Iterator[Any]) -> Iterator[NDArray[np.float32]]:
 
     resampler: Any = None
     current: tuple[str, str, int] | None = None
-    for frame in frames:
-        layout = "mono" if len(frame.layout.channels) == 1 else "stereo"
-        wanted = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if wanted != current:
+    for frame in _joined(frames):
+        kind = _kind(frame)
+        if kind != current:
             if resampler is not None:
                 yield from _mono(resampler.resample(None))
+            layout = "mono" if len(frame.layout.channels) == 1 else "stereo"
             resampler = av.AudioResampler(format="fltp", layout=layout, rate=SAMPLE_RATE_HZ)
-            current = wanted
-        # Time stamps that jump would make the resampler complain: the samples follow each other.
-        frame.pts = None
+            current = kind
         yield from _mono(resampler.resample(frame))
     if resampler is not None:
         yield from _mono(resampler.resample(None))
+
+
+def _joined(frames: Iterator[Any]) -> Iterator[Any]:
+    """The frames as few long ones: a resampler's call costs more than the 26 ms of sound in a frame of MP3."""
+    import av
+
+    fifo: Any = None
+    current: tuple[str, str, int] | None = None
+    for frame in frames:
+        # Time stamps that jump would make the queue and the resampler complain: the samples follow each other.
+        frame.pts = None
+        if _kind(frame) != current:
+            if fifo is not None and fifo.samples:
+                yield fifo.read()
+            fifo, current = av.AudioFifo(), _kind(frame)
+        fifo.write(frame)
+        if fifo.samples >= _JOINED_SAMPLES:
+            yield fifo.read()
+    if fifo is not None and fifo.samples:
+        yield fifo.read()
+
+
+def _kind(frame: Any) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _mono(frames: list[Any]) -> Iterator[NDArray[np.float32]]:
