@@ -45,7 +45,7 @@ from contextlib import closing
 from datetime import date, timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, task, task_group
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from channelscribe.profiles import PROFILES, get_profile
 from channelscribe.settings import get_settings
@@ -140,12 +140,7 @@ with DAG(
 
         with expected_errors(ti):
             refuse_unknown(dag_run.conf or {}, dag.params)
-            channels = list(dict.fromkeys(normalise_channel(channel) for channel in params["channels"]))
-        if not channels:
-            raise AirflowSkipException(
-                "No channel to poll: set CHANNELSCRIBE_CHANNELS in .env, or give `channels` when triggering."
-            )
-        return channels
+            return list(dict.fromkeys(normalise_channel(channel) for channel in params["channels"]))
 
     @task(map_index_template="{{ task.op_kwargs.channel[:200] }}", **network)
     def poll_channels(channel: str, params=None, ti=None) -> list[dict]:
@@ -156,20 +151,22 @@ with DAG(
             videos = list_channel(channel, since=_day(params["since"]))
         return [video.model_dump(mode="json") for video in videos]
 
-    # Goes on with the channels that could be polled. `choose_channels` is an upstream task of its own, so that there is
-    # one success even where no channel could be polled: then nothing is selected, and the report names them.
-    @task(trigger_rule="all_done_min_one_success")
-    def select_videos(channels: list[str], polls: list[list[dict]], params=None, ti=None) -> list[str]:
+    # Goes on with the channels that could be polled; the report names the others.
+    @task(trigger_rule="all_done")
+    def select_videos(polls: list[list[dict]], params=None, ti=None, run_id=None) -> list[str]:
         """The ids of the videos to ingest, recorded in the workspace."""
         from channelscribe.channels import selection
         from channelscribe.contracts import Video
         from channelscribe.store.connection import archive_dsn, connect
-        from channelscribe.store.queries import loaded_video_ids
+        from channelscribe.store.queries import loaded_video_ids, record_ingest_run
         from channelscribe.workspace import Workspace
 
+        if ti.xcom_pull(task_ids="choose_channels", map_indexes=None) is None:
+            raise AirflowFailException("No channels were chosen: see choose_channels.")
         with expected_errors(ti):
             listed = [Video.model_validate(video) for poll in polls for video in poll]
             with closing(connect(archive_dsn(SETTINGS))) as connection:
+                record_ingest_run(connection, run_id, "running", params=dict(params))
                 loaded = set() if params["force"] else loaded_video_ids(connection)
             chosen = selection.select_videos(
                 listed,
@@ -196,8 +193,9 @@ with DAG(
             map_index_template="{{ video_title(task.video_id) }}",
             execution_timeout=timedelta(minutes=spec.hard_limit_min),
             # A stage that finds no speech is skipped, and what follows still runs: the video loads without utterances.
-            # The one success is `select_videos`: if that was skipped, so is all the rest.
-            trigger_rule="none_failed_min_one_success",
+            # Not none_failed_min_one_success: Airflow 3.3 then waits for a stage to end in all the videos before it
+            # maps the next one, and fails that for all of them if it failed for one.
+            trigger_rule="none_failed",
             **arguments,
         )
 
@@ -207,7 +205,7 @@ with DAG(
 
     @task(
         map_index_template="{{ video_title(task.op_kwargs.video_id) }}",
-        trigger_rule="none_failed_min_one_success",
+        trigger_rule="none_failed",
         retries=2,
     )
     def load(video_id: str, params=None, run_id=None) -> None:
@@ -228,23 +226,26 @@ with DAG(
             >> model_stage("transcribe", video_id)
             >> model_stage("identify_speakers", video_id)
             >> model_stage("embed_text", video_id)
-            >> load(video_id)
+            >> load(video_id=video_id)
         )
 
     @task(trigger_rule="all_done", retries=0)
     def report_run(params=None, dag_run=None, ti=None) -> None:
         """What was loaded, what failed and why, and where the time went. Fails if anything did."""
+        from channelscribe.store.connection import archive_dsn, connect
+        from channelscribe.store.queries import record_ingest_run
         from channelscribe_airflow.ingest_report import report_on_run
 
         report = report_on_run(ti, dag_run, get_profile(params["profile"]))
         for line in report.to_markdown().splitlines():
             logger.info("%s", line)
+        with expected_errors(), closing(connect(archive_dsn(SETTINGS))) as connection:
+            record_ingest_run(connection, ti.run_id, "success" if report.ok else "failed", counts=report.counts)
         if not report.ok:
             raise AirflowFailException(report.summary)
 
     def _day(text: str | None) -> date | None:
         return date.fromisoformat(text) if text else None
 
-    channels = choose_channels()
-    video_ids = select_videos(channels, poll_channels.expand(channel=channels))
+    video_ids = select_videos(poll_channels.expand(channel=choose_channels()))
     ingest_video.expand(video_id=video_ids) >> report_run()

@@ -12,7 +12,7 @@ from channelscribe.workspace import Workspace
 from channelscribe_airflow.outcomes import FAILURE
 
 _GOOD = ("success", "skipped")
-_SEE_LOG = "it ended before it could say why: see the log of its task"
+_SEE_LOG = "it gave no reason: see the log of its task"
 
 States = Mapping[tuple[str, int], str]
 
@@ -49,7 +49,8 @@ def report_on_run(ti: Any, dag_run: Any, profile: Profile) -> RunReport:
             if states.get(("poll_channels", index)) not in _GOOD
         },
         started_at=dag_run.start_date,
-        n_listed=ti.xcom_pull(task_ids="select_videos", key="n_listed", map_indexes=None),
+        n_channels=len(channels),
+        n_listed=ti.xcom_pull(task_ids="select_videos", key="n_listed", map_indexes=None) or 0,
     )
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, ParamValidationError
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.timetables.base import TimeRestriction
@@ -40,7 +40,8 @@ def test_stages_follow_one_another_and_run_after_a_skip(dag):
     for stage in (*(f"ingest_video.{name}" for name in STAGES), "ingest_video.load"):
         task = dag.get_task(stage)
         assert previous in task.upstream_task_ids
-        assert task.trigger_rule == "none_failed_min_one_success"
+        # The rules that one upstream task can satisfy wait for, and fail with, all the videos: see the DAG.
+        assert task.trigger_rule == "none_failed"
         previous = stage
     assert dag.get_task("report_run").upstream_task_ids == {"ingest_video.load"}
     assert dag.get_task("report_run").trigger_rule == "all_done"
@@ -135,11 +136,6 @@ def test_bad_configuration_is_refused_in_one_sentence(dag, channels, conf, sente
         choose(dag, channels, conf)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_no_channel_says_how_to_set_one(dag):
-    with pytest.raises(AirflowSkipException, match="CHANNELSCRIBE_CHANNELS"):
-        choose(dag, [])
 
 
 def test_the_dag_survives_the_database(dag):

@@ -59,7 +59,8 @@ class RunReport:
     """What one run did.
 
     Args:
-        n_listed: videos that the channels list, or None where polling did not get so far.
+        n_channels: channels that were polled, or tried.
+        n_listed: videos that the channels list.
         loaded: the videos that were loaded, by id.
         without_speech: those of them in which nobody speaks.
         failed: the videos that failed.
@@ -67,7 +68,8 @@ class RunReport:
         stage_times: time by stage, in the order of work.
     """
 
-    n_listed: int | None
+    n_channels: int
+    n_listed: int
     loaded: tuple[str, ...]
     without_speech: tuple[str, ...]
     failed: tuple[FailedVideo, ...]
@@ -80,10 +82,25 @@ class RunReport:
         return not self.failed and not self.failed_channels
 
     @property
+    def counts(self) -> dict[str, int]:
+        """The report in numbers."""
+        return {
+            "channels": self.n_channels,
+            "failed_channels": len(self.failed_channels),
+            "listed": self.n_listed,
+            "selected": len(self.loaded) + len(self.failed),
+            "loaded": len(self.loaded),
+            "without_speech": len(self.without_speech),
+            "failed": len(self.failed),
+        }
+
+    @property
     def summary(self) -> str:
         """One line for people."""
+        if not self.n_channels:
+            return "No channel to poll: set CHANNELSCRIBE_CHANNELS in .env, or give `channels` when triggering."
         if self.ok and not self.loaded:
-            return f"No new video: the archive has all that was asked for ({self.n_listed or 0} listed)."
+            return f"No new video: the archive has what was asked for ({self.n_listed} listed)."
         parts = [f"{_count(len(self.loaded), 'video')} loaded"]
         if self.without_speech:
             parts.append(f"{len(self.without_speech)} of them without speech")
@@ -102,13 +119,9 @@ class RunReport:
     def _markdown_lines(self) -> Iterator[str]:
         yield f"# {_headline(self)}"
         yield ""
-        yield "| videos | |"
-        yield "| --- | ---: |"
-        yield f"| listed | {'unknown' if self.n_listed is None else self.n_listed} |"
-        yield f"| selected | {len(self.loaded) + len(self.failed)} |"
-        yield f"| loaded | {len(self.loaded)} |"
-        yield f"| without speech | {len(self.without_speech)} |"
-        yield f"| failed | {len(self.failed)} |"
+        yield "| " + " | ".join(name.replace("_", " ") for name in self.counts) + " |"
+        yield "|" + " ---: |" * len(self.counts)
+        yield "| " + " | ".join(str(count) for count in self.counts.values()) + " |"
         if self.failed:
             yield from ("", "| failed video | id | stage | reason |", "| --- | --- | --- | --- |")
             for video in self.failed:
@@ -137,7 +150,8 @@ def run_report(
     failed_channels: Mapping[str, str],
     *,
     started_at: datetime,
-    n_listed: int | None = None,
+    n_channels: int,
+    n_listed: int,
 ) -> RunReport:
     """Put together the report of a run from what its videos left in the workspace.
 
@@ -148,10 +162,12 @@ def run_report(
         failed_stages: by video that was not loaded, the stage that failed (``load`` included).
         failed_channels: by channel that could not be polled, the reason.
         started_at: start of the run: work that was done earlier takes no time of this one.
+        n_channels: channels that were polled, or tried.
         n_listed: videos that the channels list.
     """
     loaded = tuple(video_id for video_id in selected if video_id not in failed_stages)
     return RunReport(
+        n_channels=n_channels,
         n_listed=n_listed,
         loaded=loaded,
         without_speech=tuple(video_id for video_id in loaded if _is_without_speech(workspace, video_id, profile)),
@@ -172,10 +188,7 @@ def _is_without_speech(workspace: Workspace, video_id: str, profile: Profile) ->
 
 def _failed_video(workspace: Workspace, video_id: str, stage: str) -> FailedVideo:
     status = workspace.read_status(video_id, stage)
-    if status and status.state == "failed":
-        reason = status.reason
-    else:
-        reason = "it ended before it could say why: see the log of its task"
+    reason = status.reason if status and status.state == "failed" else "it gave no reason: see the log of its task"
     return FailedVideo(video_id, workspace.read_video(video_id).title, stage, reason)
 
 
