@@ -118,6 +118,8 @@ class PyannoteDiarizer:
         Returns:
             The turns, which may overlap; the exclusive turns, which do not; and the former as RTTM.
         """
+        if not len(waveform):
+            return [], [], ""  # the pipeline can't pad nothing to a window
         file = {"waveform": torch.from_numpy(waveform)[None], "sample_rate": SAMPLE_RATE_HZ, "uri": uri}
         output = self._pipeline(file)
         return (
