@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from channelscribe.errors import MisconfiguredError, TryAgainError
 from channelscribe.settings import PROJECT_ROOT, Settings
 from channelscribe.stack.airflow_api import AirflowApi
 from channelscribe.stack.demo_channel import recording_paths
-from channelscribe.stack.environment import USER, airflow_environment, base_url, read_secrets
+from channelscribe.stack.environment import USER, airflow_environment, base_url, read_secrets, stack_environment
 from channelscribe.stack.ports import require_free
 from channelscribe.stack.postgres import EmbeddedPostgres
 from channelscribe.stack.processes import MARKER, spawn, stack_processes, stop_processes
@@ -159,8 +158,7 @@ class Stack:
         recording_paths(self.settings.stages_interpreter)
         require_free(self.settings.demo_port, "the demo channel", "DEMO_PORT")
         command = [*self._python, "-m", "channelscribe.stack.demo_channel"]
-        environment = {**os.environ, "CHANNELSCRIBE_HOME": str(self.home)}
-        environment["CHANNELSCRIBE_DEMO_PORT"] = str(self.settings.demo_port)
+        environment = stack_environment(self.settings, "")
         record.pids[DEMO_CHANNEL] = self._spawn(DEMO_CHANNEL, command, environment)
         self._write_record(record)
 
