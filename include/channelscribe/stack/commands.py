@@ -16,6 +16,7 @@ from channelscribe.channels.source import normalise_channel
 from channelscribe.errors import ChannelscribeError, ExitCode, MisconfiguredError
 from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings, get_settings
+from channelscribe.stack.airflow_api import AirflowApi
 from channelscribe.stack.demo_channel import RECORDINGS, feed_url
 from channelscribe.stack.embedded import COMPONENTS, DAG_ID, Stack
 from channelscribe.stack.environment import USER, base_url, read_secrets
@@ -147,7 +148,8 @@ def _demo(settings: Settings, stack: Stack, *, was_up: bool) -> int:
         stack.start_demo_channel()
     _say(f"Ready after {time.monotonic() - started:.0f} s.")
     # More than its videos: a limit of the user's own must not cut the demo short.
-    result = _run(stack, settings, {"channels": [url], "limit": len(RECORDINGS)})
+    conf: dict[str, object] = {"channels": [url], "limit": len(RECORDINGS)}
+    result = _finish_leftover(stack, settings, conf) or _run(stack, settings, conf)
     print_outcome(_console, result)
     print_payoff(_console, settings, result.video_ids or None, DEMO_QUERY)
     _say_where(settings, stack)
@@ -162,28 +164,45 @@ def _demo(settings: Settings, stack: Stack, *, was_up: bool) -> int:
 
 
 def _run(stack: Stack, settings: Settings, conf: dict[str, object]) -> RunResult:
-    """Trigger a run, or join the one that a killed demo left, and show its progress until it ends."""
+    """Trigger a run and show its progress until it ends."""
     with stack.api() as api:
         api.unpause(DAG_ID)
-        unfinished = api.unfinished_runs(DAG_ID)
-        if unfinished:
-            run_id = str(unfinished[0]["dag_run_id"])
+        return _watch(stack, settings, api, api.trigger(DAG_ID, conf))
+
+
+def _finish_leftover(stack: Stack, settings: Settings, conf: dict[str, object]) -> RunResult | None:
+    """Watch the run on that a killed demo left, if there is one.
+
+    Returns:
+        How it ended, if it did what is asked for now.
+    """
+    with stack.api() as api:
+        result = None
+        for run in api.unfinished_runs(DAG_ID):
+            run_id = str(run["dag_run_id"])
             _say(f"Run {run_id} was not finished: it goes on.")
-        else:
-            run_id = api.trigger(DAG_ID, conf)
-        view = RunView(api, Workspace(settings.data_dir), DAG_ID, run_id)
-        return watch(view, _console, lambda: _require_alive(stack))
+            api.unpause(DAG_ID)
+            result = _watch(stack, settings, api, run_id)
+            if result.state != "success" or run["conf"] != conf:
+                result = None
+        return result
+
+
+def _watch(stack: Stack, settings: Settings, api: AirflowApi, run_id: str) -> RunResult:
+    view = RunView(api, Workspace(settings.data_dir), DAG_ID, run_id)
+    return watch(view, _console, lambda: _require_alive(stack))
 
 
 def _bring_up(settings: Settings, stack: Stack) -> None:
-    with stack.lock():
+    with stack.lock(), _signals():
         if not stack.is_up:
-            with _signals():
-                try:
-                    stack.start(_say, ",".join(settings.channels), owned=False)
-                except BaseException:
-                    stack.stop()
-                    raise
+            try:
+                stack.start(_say, ",".join(settings.channels), owned=False)
+            except BaseException as error:
+                stack.stop()
+                if isinstance(error, _Stopped):
+                    raise typer.Exit(128 + error.number) from None
+                raise
 
 
 def _refuse_second_demo(stack: Stack) -> None:

@@ -22,18 +22,21 @@ from channelscribe.stack.demo_channel import recording_paths
 from channelscribe.stack.environment import USER, airflow_environment, base_url, read_secrets, stack_environment
 from channelscribe.stack.ports import require_free
 from channelscribe.stack.postgres import EmbeddedPostgres
-from channelscribe.stack.processes import MARKER, spawn, stack_processes, stop_processes
+from channelscribe.stack.processes import MARKER, is_alive, spawn, stop_processes
+from channelscribe.store.connection import archive_dsn
 from channelscribe.store.migrate import upgrade
 
 DAG_ID = "channel_ingest"
 START_TIMEOUT_S = 180
 DEMO_CHANNEL = "demo-channel"
+SCHEDULER = "scheduler"
+# Without servers for their logs, which would listen on all addresses: the API server reads the files.
 COMPONENTS = {
     "api-server": ("api-server",),
-    # Without servers for their logs, which would listen on all addresses: the API server reads the files.
-    "scheduler": ("scheduler", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
+    # Last, once the API server answers: tasks that a killed stack left would start at once, and fail without it.
+    SCHEDULER: ("scheduler", "--skip-serve-logs"),
 }
 SETTINGS_FILE = PROJECT_ROOT / "airflow_settings.yaml"
 
@@ -85,8 +88,7 @@ class Stack:
     def dead(self) -> list[str]:
         """The components that were started and have ended since."""
         record = self.record
-        alive = {process.pid for process in stack_processes(self.home)}
-        return [name for name, pid in record.pids.items() if pid not in alive] if record else []
+        return [name for name, pid in record.pids.items() if not is_alive(pid, self.home)] if record else []
 
     def api(self) -> AirflowApi:
         """A client of the running Airflow."""
@@ -135,16 +137,19 @@ class Stack:
         say("Starting Postgres.")
         self.postgres.start()
         environment = airflow_environment(self.settings, channels, parse_dsn(self.postgres.dsn("airflow")))
-        upgrade(self.postgres.dsn("archive"))
+        upgrade(archive_dsn(self.settings))
         self._prepare_airflow(environment, say)
         say("Starting Airflow.")
         owner = psutil.Process() if owned else None
         record = Record({}, self.settings.port, self.settings.demo_port, owner.pid if owner else None,
                         owner.create_time() if owner else None)  # fmt: skip
         for name, arguments in COMPONENTS.items():
+            if name == SCHEDULER:
+                self._wait_until(lambda api: "api-server" not in api.unhealthy(), "its API server does not answer")
             record.pids[name] = self._spawn(name, [*self._python, "-m", "airflow", *arguments], environment)
             self._write_record(record)
-        self._wait_for_airflow()
+        self._wait_until(lambda api: not api.unhealthy(), "a part of it is not well")
+        self._wait_until(lambda api: api.has_dag(DAG_ID), f"the DAG {DAG_ID} is not there")
 
     def start_demo_channel(self) -> None:
         """Serve the demo channel, if it isn't served yet.
@@ -247,19 +252,19 @@ class Stack:
         with closing(psycopg2.connect(self.postgres.dsn("airflow"))) as connection, connection:
             connection.cursor().execute("COMMENT ON DATABASE airflow IS %s", (json.dumps(done),))
 
-    def _wait_for_airflow(self) -> None:
+    def _wait_until(self, condition: Callable[[AirflowApi], bool], otherwise: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         with self.api() as api:
-            while time.monotonic() < deadline:
+            while not condition(api):
                 for name in self.dead():
                     raise MisconfiguredError(
                         f"Airflow's {name} ended: {self.last_words(name)} See {self.logs / name}.log."
                     )
-                if not api.unhealthy() and api.has_dag(DAG_ID):
-                    return
-                time.sleep(0.5)
-            missing = ", ".join(api.unhealthy()) or f"the DAG {DAG_ID}"
-        raise TryAgainError(f"Airflow is not ready after {START_TIMEOUT_S} s ({missing}): see {self.logs}.")
+                if time.monotonic() > deadline:
+                    raise TryAgainError(
+                        f"Airflow is not ready after {START_TIMEOUT_S} s, {otherwise}: see {self.logs}."
+                    )
+                time.sleep(0.3)
 
 
 def _is_orphaned(record: Record) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from contextlib import closing
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -73,15 +74,12 @@ def _print_search(console: Console, connection: Connection, settings: Settings, 
     except ChannelscribeError as error:
         console.print(Text(f"By words alone, not by meaning: {error}", style="yellow"))
         embedding = None
-    table = Table("at", "speaker", "video", "text", box=None, pad_edge=False, header_style="dim")
     for hit in search(connection, query, embedding, (spec.model, spec.revision), limit=N_HITS):
-        table.add_row(
-            Text(clock(hit.start_s), style="cyan"),
-            Text(", ".join(hit.speakers), style="green"),
-            Text(hit.title),
-            Text.assemble(hit.text, "\n", (hit.link, "dim")),
-        )
-    console.print(table)
+        speakers = (", ".join(hit.speakers), "green")
+        at = (clock(hit.start_s), "cyan")
+        console.print(Text.assemble(at, "  ", (hit.title, "bold"), "  ", speakers, "  ", (hit.link, "dim")),
+                      soft_wrap=True)  # fmt: skip
+        console.print(Padding(Text(hit.text), (0, 0, 0, 4)))
 
 
 def _print_times(console: Console, connection: Connection, video_ids: Collection[str] | None) -> None:

@@ -39,6 +39,14 @@ def stack_processes(home: Path) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if process.pid != os.getpid() and _belongs(process, home)]
 
 
+def is_alive(pid: int, home: Path) -> bool:
+    """Whether a process of the stack with this home folder lives under this id."""
+    try:
+        return _belongs(psutil.Process(pid), home)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def stop_processes(home: Path, grace_s: float = GRACE_S) -> int:
     """Stop all processes of a stack: first kindly, then, after the grace, by force.
 
