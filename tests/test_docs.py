@@ -26,6 +26,10 @@ def test_generated_pages_are_up_to_date(generator, name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == generator.PAGES[name](), "run `make docs`"
 
 
+def test_the_schema_page_is_up_to_date(generator, archive_dsn: str) -> None:
+    assert (DOCS / "schema.md").read_text(encoding="utf-8") == generator.schema_page(archive_dsn), "run `make docs`"
+
+
 def test_every_setting_is_in_the_example_file() -> None:
     example = (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8")
     missing = [name for name in Settings.model_fields if f"CHANNELSCRIBE_{name.upper()}=" not in example]

@@ -79,7 +79,8 @@ def load_video(
     """Load what the profile's stages made of a video, in one transaction.
 
     Loading the same artifacts twice writes no row. Rows that the artifacts no longer have are deleted. Vectors of
-    other models stay as long as what they were made of does; names that a person gave to clusters stay always.
+    other models stay as long as what they were made of does; names that a person gave to clusters
+    stay as long as a cluster is there that overlaps theirs.
 
     Args:
         connection: to a migrated archive, outside a transaction.

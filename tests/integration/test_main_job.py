@@ -1,0 +1,185 @@
+"""What the main job is worth: the quality of its text and speakers, its search, and no work done twice.
+
+Exact text is not asserted: another processor rounds otherwise, and the recogniser may hear another word.
+"""
+
+import importlib.util
+import io
+from pathlib import Path
+
+import pytest
+
+from channelscribe.contracts import Diarization, SpeakerAnalysis, Transcript
+from channelscribe.profiles import BUNDLED, STAGES
+
+pytestmark = [pytest.mark.stages, pytest.mark.timeout(1800)]
+
+TWO_CITIES = (
+    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, it "
+    "was the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was the season of "
+    "Darkness, it was the spring of hope, it was the winter of despair, we had everything before us, we had nothing "
+    "before us, we were all going direct to Heaven, we were all going direct the other way. In short, the period was "
+    "so far like the present period, that some of its noisiest authorities insisted on its being received, for good "
+    "or for evil, in the superlative degree of comparison only."
+)
+# Heard in the recording: "it was the spring of hope" is said from 17.5 to 18.7 s.
+SPRING_OF_HOPE_S = 18.0
+
+
+def sample(suffix: str) -> Path:
+    found = importlib.util.find_spec("pyannote.audio")
+    assert found is not None and found.origin is not None
+    return Path(found.origin).parent / "sample" / f"sample{suffix}"
+
+
+def normalised(text: str) -> str:
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    return str(EnglishTextNormalizer()(text))
+
+
+def text_of(job, name: str) -> str:
+    artifact = job.workspace.require(job.video_id(name), "transcribe", BUNDLED)
+    return " ".join(segment.text for segment in artifact.read("transcript.json", Transcript).segments)
+
+
+def analysis_of(job, name: str) -> SpeakerAnalysis:
+    return job.workspace.require(job.video_id(name), "identify_speakers", BUNDLED).read(
+        "analysis.json", SpeakerAnalysis
+    )
+
+
+def word_error_rate(reference: str, hypothesis: str) -> float:
+    import jiwer
+
+    return float(jiwer.wer(normalised(reference), normalised(hypothesis)))
+
+
+def test_der_of_the_dialogue(main_job) -> None:
+    from pyannote.database.util import load_rttm
+    from pyannote.metrics.diarization import DiarizationErrorRate
+
+    artifact = main_job.workspace.require(main_job.video_id("sample"), "diarize", BUNDLED)
+    hypothesis = next(iter(load_rttm(io.StringIO((artifact.folder / "turns.rttm").read_text())).values()))
+    metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
+    error = metric(load_rttm(sample(".rttm"))["sample"], hypothesis)
+    print(f"DER of sample.wav: {error:.4f}")
+    assert error <= 0.06
+
+
+def test_two_speakers_in_the_dialogue(main_job) -> None:
+    assert len(analysis_of(main_job, "sample").clusters) == 2
+    assert len(analysis_of(main_job, "two-cities").clusters) == 1
+
+
+def test_wer_of_the_reading(main_job) -> None:
+    error = word_error_rate(TWO_CITIES, text_of(main_job, "two-cities"))
+    print(f"WER of two_cities.wav: {error:.4f}")
+    assert error <= 0.12
+
+
+def test_wer_of_the_dialogue(main_job) -> None:
+    reference = " ".join(line.split(maxsplit=5)[5] for line in sample(".stm").read_text().splitlines())
+    error = word_error_rate(reference, text_of(main_job, "sample"))
+    print(f"WER of sample.wav: {error:.4f}")
+    assert error <= 0.30
+
+
+def test_cpwer_of_the_dialogue(main_job) -> None:
+    from meeteval.io import SegLST
+    from meeteval.wer import cpwer
+
+    def line(speaker: str, start_s: float, end_s: float, text: str) -> dict[str, object]:
+        words = normalised(text)
+        return {"session_id": "s", "speaker": speaker, "start_time": start_s, "end_time": end_s, "words": words}
+
+    fields = [line.split(maxsplit=5) for line in sample(".stm").read_text().splitlines()]
+    reference = [line(speaker, float(start), float(end), text) for _, _, speaker, start, end, text in fields]
+    utterances = analysis_of(main_job, "sample").utterances
+    hypothesis = [line(u.cluster, u.start_s, u.end_s, u.text) for u in utterances]
+    error = cpwer(SegLST(reference), SegLST(hypothesis))["s"].error_rate
+    print(f"cpWER of sample.wav: {error:.4f}")
+    assert error <= 0.35
+
+
+@pytest.mark.parametrize("name", ["sample", "two-cities", "beckett"])
+def test_every_word_lies_within_a_turn_of_its_speaker(main_job, name: str) -> None:
+    artifact = main_job.workspace.require(main_job.video_id(name), "diarize", BUNDLED)
+    turns = artifact.read("diarization.json", Diarization).exclusive_turns
+    utterances = analysis_of(main_job, name).utterances
+    words = [(utterance.cluster, word) for utterance in utterances for word in utterance.words]
+    assert words
+    for cluster, word in words:
+        assert any(
+            turn.cluster == cluster and turn.start_s - 0.002 <= word.start_s <= word.end_s <= turn.end_s + 0.002
+            for turn in turns
+        ), word
+
+
+def test_no_word_is_lost_between_the_transcript_and_the_utterances(main_job) -> None:
+    for name in ("sample", "two-cities", "beckett"):
+        utterances = analysis_of(main_job, name).utterances
+        assert " ".join(utterance.text for utterance in utterances).split() == text_of(main_job, name).split()
+
+
+@pytest.mark.parametrize("words", ["spring of hope", "a season of optimism"])
+def test_search_finds_the_spring_of_hope(main_job, words: str) -> None:
+    hits = main_job.search(words)
+    assert hits[0]["video_id"] == main_job.video_id("two-cities")
+    assert hits[0]["link"].endswith(f"#t={int(hits[0]['start_s'])}")
+
+
+def test_search_leads_to_the_right_second(main_job) -> None:
+    assert main_job.search("spring of hope")[0]["start_s"] == pytest.approx(SPRING_OF_HOPE_S, abs=1.5)
+
+
+def test_manifests_say_what_was_used(main_job) -> None:
+    manifests = main_job.manifests()
+    assert {stage for _, stage in manifests} == set(STAGES)
+    assert len(manifests) == 3 * len(STAGES)
+    for (_, stage), manifest in manifests.items():
+        assert manifest.device_requested == manifest.device_used == "cpu"
+        assert manifest.model == BUNDLED.stages[stage].model
+        assert manifest.audio_s > 9
+        assert manifest.peak_memory_bytes > 2**20
+        assert {"start", "total"} <= set(manifest.processing_s)
+        assert ("load" in manifest.processing_s) == (stage != "fetch_audio")
+
+
+def test_speech_without_text_is_measured(main_job) -> None:
+    for (_, stage), manifest in main_job.manifests().items():
+        if stage == "transcribe":
+            assert manifest.metrics["coverage"] is not None and manifest.metrics["coverage"] > 0.9
+
+
+def test_a_second_run_does_no_stage_work(main_job) -> None:
+    before = main_job.manifests()
+    assert "No new video" in main_job.call("demo")
+    assert main_job.manifests() == before
+
+
+def test_a_lost_archive_is_filled_again_without_the_models(main_job) -> None:
+    from contextlib import closing
+
+    from channelscribe.store.connection import connect, embedded_dsn
+    from channelscribe.store.queries import loaded_video_ids
+
+    before = main_job.manifests()
+    videos = {video_id for video_id, _ in before}
+    with closing(connect(embedded_dsn(main_job.home / "postgres", "archive"))) as connection:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("DELETE FROM videos")
+        assert loaded_video_ids(connection) == set()
+        main_job.call("demo")
+        assert loaded_video_ids(connection) == videos
+    # A stage that found its artifact says so; the manifests are those of the first run.
+    assert main_job.manifests() == before
+    for video_id, stage in before:
+        assert main_job.workspace.read_status(video_id, stage).state == "present"
+
+
+def test_stopping_leaves_no_process_behind(main_job) -> None:
+    assert main_job.processes(), "this test would see nothing"
+    main_job.call("down")
+    assert main_job.processes() == []
+    assert main_job.call("status", check=False).count("down") >= 5
