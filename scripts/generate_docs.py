@@ -77,7 +77,8 @@ SELECT attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN '' E
 FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _CONSTRAINTS = """
-SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint WHERE conrelid = %s AND contype IN ('p', 'u', 'f', 'c')
+SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint
+WHERE conrelid = %s AND contype IN ('p', 'u', 'f', 'c')
 UNION ALL
 SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %s AND NOT indisprimary AND NOT indisunique
 ORDER BY definition
