@@ -18,7 +18,7 @@ from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings, get_settings
 from channelscribe.stack.airflow_api import AirflowApi
 from channelscribe.stack.demo_channel import RECORDINGS, feed_url
-from channelscribe.stack.embedded import COMPONENTS, DAG_ID, Stack
+from channelscribe.stack.embedded import COMPONENTS, DAG_ID, Stack, is_orphaned
 from channelscribe.stack.environment import USER, base_url, read_secrets
 from channelscribe.stack.payoff import print_outcome, print_payoff
 from channelscribe.stack.watch import RunResult, RunView, watch
@@ -94,7 +94,10 @@ def status() -> None:
         state = f"up (process {record.pids[name]})" if record and name not in dead else "down"
         _console.print(f"{name}: {state}", highlight=False)
     if not stack.is_up:
-        _console.print("Start it with `make up`.")
+        if record and is_orphaned(record):
+            _say("The demo that started this was killed: `make demo` goes on, `make down` stops what is left.")
+        else:
+            _say("Start it with `make up`.")
         raise typer.Exit(1)
     with stack.api() as api:
         for part in api.unhealthy():

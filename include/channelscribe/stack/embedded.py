@@ -4,11 +4,13 @@ import fcntl
 import hashlib
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -83,7 +85,7 @@ class Stack:
     def is_up(self) -> bool:
         """Whether all of Airflow's processes and Postgres run, and whoever must stop them is still there."""
         record = self.record
-        return record is not None and not self.dead() and not _is_orphaned(record) and self.postgres.is_running
+        return record is not None and not self.dead() and not is_orphaned(record) and self.postgres.is_running
 
     def dead(self) -> list[str]:
         """The components that were started and have ended since."""
@@ -197,10 +199,9 @@ class Stack:
 
     @property
     def _python(self) -> list[str]:
-        python = self.home / "venv" / "airflow" / "bin" / "python"
-        if not python.exists():
-            raise MisconfiguredError(f"Airflow's environment is not there ({python}): run `make setup`.")
-        return [str(python)]
+        if find_spec("airflow") is None:
+            raise MisconfiguredError(f"Airflow is not in this environment ({sys.prefix}): call bin/channelscribe.")
+        return [sys.executable]
 
     def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> int:
         log_file = self.logs / f"{name}.log"
@@ -267,7 +268,7 @@ class Stack:
                 time.sleep(0.3)
 
 
-def _is_orphaned(record: Record) -> bool:
+def is_orphaned(record: Record) -> bool:
     """Whether the process that should have stopped the stack was killed."""
     if record.owner is None:
         return False

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def stack_environment(settings: Settings, channels: str) -> dict[str, str]:
     loopback = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK, "localhost"]))
     return kept | {
         # Where `deno` is, which yt-dlp calls, and `airflow`.
-        "PATH": f"{settings.home / 'venv' / 'airflow' / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         # The models' threads wait for each other by spinning otherwise: on a machine with no core to spare that makes
         # diarization 5 to 10 times slower.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
