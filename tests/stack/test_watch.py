@@ -193,6 +193,14 @@ def test_a_channel_that_could_not_be_polled_is_named_with_the_reason(api, airflo
     assert [(f.what, f.reason) for f in result.failures] == [("https://x.example/", "No network.")]
 
 
+def test_why_something_is_tried_again_is_said_at_once(api, airflow, workspace, capsys):
+    prepare(airflow, page(task("poll_channels", "up_for_retry", 0)))
+    path = f"{RUN}/taskInstances/poll_channels/xcomEntries/failure?map_index=0&deserialize=false&stringify=false"
+    airflow.answers[path] = {"value": "No network."}
+    watch(RunView(api, workspace, "d", "manual__1+00:00"), Console(), lambda: None)
+    assert "poll_channels waits to try again: No network." in capsys.readouterr().out
+
+
 def test_watching_ends_when_the_stack_dies(api, airflow, workspace):
     prepare(airflow, page(), page())
 

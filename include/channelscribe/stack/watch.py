@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -29,6 +30,8 @@ _WORDS = {
     "upstream_failed": ("not reached", "dim"),
     "up_for_retry": ("waits to try again", "magenta"),
 }
+_TROUBLED = ("failed", "up_for_retry")
+_SEE_LOG = "It ended before it could say why: see the log of its task."
 _SILENT = ("upstream_failed", "queued", "scheduled", "restarting", "deferred", "removed", None)
 
 
@@ -85,7 +88,7 @@ class RunView:
         self.tasks = {(task.task_id, task.map_index): task for task in self.api.tasks(self.dag_id, self.run_id)}
         selected = self.tasks.get(("select_videos", -1))
         if not self.video_ids and selected and selected.state == "success":
-            self.video_ids = tuple(self.api.xcom(self.dag_id, self.run_id, "select_videos") or ())
+            self.video_ids = tuple(self._xcom("select_videos") or ())
 
     def video_task(self, index: int, name: str) -> TaskState | None:
         """One task of one video, None as long as Airflow hasn't made it."""
@@ -95,27 +98,28 @@ class RunView:
         """How the run ended."""
         return RunResult(self.run_id, self.state, self.video_ids, tuple(self._failures()))
 
-    def reason(self, index: int, name: str) -> str:
-        """Why a task of a video failed, in the stage's own sentence."""
-        status = self.workspace.read_status(self.video_ids[index], name)
-        if status and status.state == "failed":
-            return status.reason
-        return "It ended before it could say why: see the log of its task."
+    def subject(self, task: TaskState) -> str:
+        """What a task works on, for people: a video's title, a channel, or the run itself."""
+        if task.task_id.startswith(GROUP):
+            return self.title(self.video_ids[task.map_index])
+        channels = self._xcom("choose_channels") if task.task_id == "poll_channels" else None
+        return str(channels[task.map_index]) if channels else "the run"
+
+    def reason(self, task: TaskState) -> str:
+        """Why a task failed, in one sentence: for a video the stage's own."""
+        name = task.task_id.removeprefix(GROUP)
+        if name == task.task_id:
+            return str(self._xcom(name, _FAILURE, task.map_index) or _SEE_LOG)
+        status = self.workspace.read_status(self.video_ids[task.map_index], name)
+        return status.reason if status and status.state == "failed" else _SEE_LOG
+
+    def _xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        return self.api.xcom(self.dag_id, self.run_id, task_id, key, map_index)
 
     def _failures(self) -> Iterator[Failure]:
-        for (task_id, map_index), task in self.tasks.items():
-            if task.state != "failed" or task_id == "report_run":
-                continue
-            if task_id.startswith(GROUP):
-                name = task_id.removeprefix(GROUP)
-                yield Failure(self.title(self.video_ids[map_index]), name, self.reason(map_index, name))
-            else:
-                reason = self.api.xcom(self.dag_id, self.run_id, task_id, _FAILURE, map_index)
-                yield Failure(self._outside_group(task_id, map_index), task_id, reason or "See the log of its task.")
-
-    def _outside_group(self, task_id: str, map_index: int) -> str:
-        channels = self.api.xcom(self.dag_id, self.run_id, "choose_channels") if task_id == "poll_channels" else None
-        return str(channels[map_index]) if channels else "the run"
+        for task in self.tasks.values():
+            if task.state == "failed" and task.task_id != "report_run":
+                yield Failure(self.subject(task), task.task_id.removeprefix(GROUP), self.reason(task))
 
     def _title(self, video_id: str) -> str:
         try:
@@ -175,12 +179,9 @@ class _Lines:
     def _line(self, task: TaskState) -> str:
         word = _WORDS.get(task.state or "", (task.state or "",))[0]
         took = f" in {task.duration_s:.1f} s" if task.state == "success" and task.duration_s else ""
-        what, reason = task.task_id, ""
-        if task.task_id.startswith(GROUP):
-            name = task.task_id.removeprefix(GROUP)
-            what = f"{self.view.title(self.view.video_ids[task.map_index])}: {name}"
-            if task.state in ("failed", "up_for_retry"):
-                reason = f": {self.view.reason(task.map_index, name)}"
+        name = task.task_id.removeprefix(GROUP)
+        what = name if name == task.task_id else f"{self.view.title(self.view.video_ids[task.map_index])}: {name}"
+        reason = f": {self.view.reason(task)}" if task.state in _TROUBLED and name != "report_run" else ""
         return f"{time.monotonic() - self.started:6.1f} s  {what} {word}{took}{reason}"
 
 
@@ -196,8 +197,13 @@ def _table(view: RunView, elapsed_s: float) -> Group:
     for name in ("choose_channels", "poll_channels", "select_videos", "report_run"):
         states = [task.state for (task_id, _), task in view.tasks.items() if task_id == name]
         steps.append(f"{name} ").append_text(_mark(_worst(states))).append("   ")
+    troubles = [
+        Text(f"{view.subject(task)} ({task.task_id.removeprefix(GROUP)}): {view.reason(task)}", style="magenta")
+        for task in view.tasks.values()
+        if task.state == "up_for_retry"
+    ]
     if not view.video_ids:
-        return Group(head, steps)
+        return Group(head, steps, *troubles)
     table = Table("video", *VIDEO_TASKS, box=None, pad_edge=False, header_style="dim")
     for index, video_id in enumerate(view.video_ids):
         cells = []
@@ -208,7 +214,7 @@ def _table(view: RunView, elapsed_s: float) -> Group:
                 cell.append(f" {task.duration_s:.1f} s", style="dim")
             cells.append(cell)
         table.add_row(Text(view.title(video_id), overflow="ellipsis", no_wrap=True), *cells)
-    return Group(head, steps, table)
+    return Group(head, steps, table, *troubles)
 
 
 def _mark(state: str | None) -> Text:
