@@ -25,18 +25,17 @@ def exception_for(code: int, reason: str) -> AirflowException:
     return AirflowFailException(reason) if code in _NO_RETRY else AirflowException(reason)
 
 
-def describe_ending(stage: str, code: int) -> str:
+def describe_ending(code: int) -> str:
     """A sentence for a program that ended without saying why itself.
 
     Args:
-        stage: name of the stage.
         code: its exit code, or minus the signal that killed it.
     """
     if code >= 0:
-        return f"{stage} ended with exit code {code} and gave no reason: see the task's log."
+        return f"The program ended with exit code {code} and gave no reason: see the task's log."
     number = signal.Signals(-code)
     guess = ": out of memory? Give the stage more, or lower the pool's slots" if number == signal.SIGKILL else ""
-    return f"{stage} was killed by signal {-code} ({number.name}){guess}."
+    return f"The program was killed by signal {-code} ({number.name}){guess}."
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class StageOperator(BaseOperator):
                 code = self._child.wait()
             except AirflowTaskTimeout:
                 self._fail(
-                    ExitCode.TRY_AGAIN, f"{self.stage} was stopped: it took longer than {self.execution_timeout}."
+                    ExitCode.TRY_AGAIN, f"The program was stopped: it took longer than {self.execution_timeout}."
                 )
                 raise
         return code, self._reason(code, started)
@@ -116,7 +116,7 @@ class StageOperator(BaseOperator):
         status = Workspace(get_settings().data_dir).read_status(self.video_id, self.stage)
         if status and status.at >= started and status.exit_code == code:
             return status.reason
-        reason = f"{self.stage} was stopped." if self._stopped else describe_ending(self.stage, code)
+        reason = "The program was stopped before its end." if self._stopped else describe_ending(code)
         if code not in (ExitCode.DONE, ExitCode.NOTHING_TO_DO):
             self._fail(code, reason)
         return reason

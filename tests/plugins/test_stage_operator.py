@@ -124,7 +124,7 @@ def test_timeout_stays_a_timeout_and_kills_grandchildren(workspace, behave, tmp_
         operator(execution_timeout=timedelta(seconds=3)).execute({})
     assert_dies(int((tmp_path / "pid").read_text()))
     status = workspace.read_status("v1", "diarize")
-    assert (status.state, status.reason) == ("failed", "diarize was stopped: it took longer than 0:00:03.")
+    assert (status.state, status.reason) == ("failed", "The program was stopped: it took longer than 0:00:03.")
 
 
 def test_on_kill_ends_program_and_grandchildren(workspace, behave, tmp_path):
@@ -137,7 +137,7 @@ def test_on_kill_ends_program_and_grandchildren(workspace, behave, tmp_path):
 
     killer = threading.Thread(target=kill_when_running)
     killer.start()
-    with pytest.raises(AirflowException, match="diarize was stopped"):
+    with pytest.raises(AirflowException, match="was stopped before its end"):
         task.execute({})
     killer.join()
     assert_dies(int((tmp_path / "pid").read_text()))

@@ -130,8 +130,8 @@ def test_failures_are_named_with_stage_and_reason(workspace):
         ("About c", "load", "it gave no reason: see the log of its task"),
     ]
     assert result.summary == (
-        "1 video loaded, 2 videos failed: About b (diarize: No sound track.); "
-        "About c (load: it gave no reason: see the log of its task), 1 channel failed: http://y (There is no feed.)"
+        "1 video loaded, 2 videos failed: About b (diarize: No sound track); "
+        "About c (load: it gave no reason: see the log of its task), 1 channel failed: http://y (There is no feed)"
     )
     text = result.to_markdown()
     assert "| About b | b | diarize | No sound track. |" in text

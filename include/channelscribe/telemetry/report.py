@@ -105,10 +105,10 @@ class RunReport:
         if self.without_speech:
             parts.append(f"{len(self.without_speech)} of them without speech")
         if self.failed:
-            names = "; ".join(f"{video.title} ({video.stage}: {video.reason})" for video in self.failed)
+            names = "; ".join(f"{video.title} ({video.stage}: {_clause(video.reason)})" for video in self.failed)
             parts.append(f"{_count(len(self.failed), 'video')} failed: {names}")
         if self.failed_channels:
-            names = "; ".join(f"{channel} ({reason})" for channel, reason in self.failed_channels.items())
+            names = "; ".join(f"{channel} ({_clause(reason)})" for channel, reason in self.failed_channels.items())
             parts.append(f"{_count(len(self.failed_channels), 'channel')} failed: {names}")
         return ", ".join(parts)
 
@@ -220,6 +220,10 @@ def _headline(report: RunReport) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _clause(sentence: str) -> str:
+    return sentence.rstrip(".")
 
 
 def _cell(text: str) -> str:
