@@ -51,10 +51,6 @@ format: ## format the code
 	@$(VENV)/airflow/bin/ruff check --fix .
 	@$(VENV)/airflow/bin/ruff format .
 
-docs: ## write the pages of docs/ that are made from the code
-	@$(PYTHON) scripts/setup.py
-	@$(VENV)/airflow/bin/python scripts/generate_docs.py
-
 docs: ## write the pages that are made from the code
 	@$(PYTHON) scripts/setup.py --dev
 	@$(VENV)/airflow/bin/python scripts/generate_docs.py

@@ -1,5 +1,6 @@
 """Light things stay light, and include/ knows nothing of Airflow."""
 
+import os
 import subprocess
 import sys
 
@@ -49,3 +50,10 @@ def test_the_ban_would_be_noticed() -> None:
     program = PROGRAM.format(banned={"airflow", *HEAVY}, module="airflow")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "banned: airflow" in done.stderr
+
+
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise() -> None:
+    program = "import os, channelscribe.models; print(os.environ['OMP_WAIT_POLICY'])"
+    plain = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for environment, expected in ((plain, "PASSIVE"), ({**plain, "OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        assert subprocess.check_output([sys.executable, "-c", program], env=environment, text=True).strip() == expected

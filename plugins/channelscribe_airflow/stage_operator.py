@@ -95,9 +95,6 @@ class StageOperator(BaseOperator):
     def _start(self) -> ChildProcess:
         # The programs know nothing of Airflow, and need none of its secrets.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
-        # torch's threads would spin while they wait for one another. As soon as anything else wants a core that is all
-        # they do: 30 s of audio took 255 s to diarize on a busy machine with 2 cores, and 14 s this way.
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         command = self.command
         self.log.info("Running %s", " ".join(command))
         try:

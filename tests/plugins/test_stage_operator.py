@@ -175,7 +175,6 @@ def test_programs_get_none_of_airflows_settings(workspace, behave, tmp_path, mon
     operator().execute({})
     environment = json.loads((tmp_path / "environment").read_text())
     assert environment["CHANNELSCRIBE_LIMIT"] == "7"
-    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert not [name for name in environment if name.startswith("AIRFLOW__")]
 
 

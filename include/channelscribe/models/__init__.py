@@ -4,6 +4,7 @@ Every adapter module has ``load(spec, device)``, which returns an engine of one 
 these kinds alone, so that a profile can exchange the library.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channelscribe.contracts import Span, Turn
+
+# torch's threads spin while they wait for one another. As soon as anything else wants a core that is all they do: 30 s
+# of audio took 255 s to diarize on a busy machine with 2 cores, and 14 s this way. OpenMP reads it when torch is
+# imported, which only the adapters do.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Engine, as a profile names it -> the module that adapts it. A stage without a model has no entry.
 ENGINES: Mapping[str, str] = MappingProxyType(

@@ -67,9 +67,6 @@ def stack_environment(settings: Settings, channels: str) -> dict[str, str]:
     return kept | {
         # Where `deno` is, which yt-dlp calls, and `airflow`.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        # The models' threads wait for each other by spinning otherwise: on a machine with no core to spare that makes
-        # diarization 5 to 10 times slower.
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         "NO_PROXY": loopback,
         "no_proxy": loopback,
         "CHANNELSCRIBE_HOME": str(settings.home),
