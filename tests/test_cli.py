@@ -98,7 +98,7 @@ def test_migrate_brings_the_archive_up_to_date(run, empty_dsn):
 
 def test_an_unreachable_archive_is_one_line_and_a_traceback_only_on_demand(tmp_path):
     done = program(tmp_path, "search", "hope")
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (78, "", 1)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (75, "", 1)
     assert "make up" in done.stderr
     debug = program(tmp_path, "--debug", "search", "hope")
     assert debug.returncode != 0
@@ -108,7 +108,7 @@ def test_an_unreachable_archive_is_one_line_and_a_traceback_only_on_demand(tmp_p
 def test_an_unexpected_error_is_one_line_too(tmp_path):
     done = program(tmp_path, "search", "hope", CHANNELSCRIBE_ARCHIVE_DSN="host=/[bold] dbname=x")
     assert "/[bold]" in done.stderr  # what is in brackets is no markup
-    assert (done.returncode, len(done.stderr.splitlines())) == (78, 1)
+    assert (done.returncode, len(done.stderr.splitlines())) == (75, 1)
 
 
 def test_a_setting_that_is_not_allowed_is_named(tmp_path):

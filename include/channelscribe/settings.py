@@ -44,6 +44,13 @@ class Settings(BaseSettings):
     def _split_channels(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("schedule")
+    @classmethod
+    def _looks_like_cron(cls, value: str) -> str:
+        if not value.startswith("@") and len(value.split()) != 5:
+            raise ValueError("give five fields, such as 0 4 * * *, or @daily")
+        return value
+
     @field_validator("home", "data_root", "stages_python", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -78,4 +85,5 @@ def get_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "CHANNELSCRIBE_" + str(first["loc"][0]).upper()
-        raise MisconfiguredError(f"{name}={first['input']!r} is not allowed: {first['msg']}.") from None
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        raise MisconfiguredError(f"{name}={first['input']!r} is not allowed: {reason}.") from None

@@ -62,7 +62,7 @@ def test_a_bad_schedule_is_an_import_error(load_dags, monkeypatch):
     monkeypatch.setenv("CHANNELSCRIBE_SCHEDULE", "every day")
     bag = load_dags()
     (error,) = bag.import_errors.values()
-    assert "AirflowTimetableInvalid" in error
+    assert "CHANNELSCRIBE_SCHEDULE='every day' is not allowed" in error
     assert not bag.dags
 
 

@@ -13,13 +13,13 @@ def test_the_setting_comes_first(tmp_path):
 
 
 def test_without_a_server_the_remedy_is_said(tmp_path):
-    with pytest.raises(MisconfiguredError, match="start it with `make up`, or set CHANNELSCRIBE_ARCHIVE_DSN"):
+    with pytest.raises(TryAgainError, match="start it with `make up`, or set CHANNELSCRIBE_ARCHIVE_DSN"):
         resolve(Settings(home=tmp_path, archive_dsn=None))
 
 
 def test_a_server_that_starts_is_not_there_yet(tmp_path):
     (tmp_path / "postmaster.pid").write_text("1\n/data\n0\n5432\n/socket\n\n1 2\nstarting\n")
-    with pytest.raises(MisconfiguredError, match="starting"):
+    with pytest.raises(TryAgainError, match="starting"):
         embedded_dsn(tmp_path, "archive")
 
 
@@ -31,14 +31,14 @@ def test_the_socket_is_where_the_server_says(tmp_path):
 
 def test_what_a_dead_server_left_behind_is_one_line(tmp_path):
     (tmp_path / "postmaster.pid").write_text(f"1\n/data\n0\n5432\n{tmp_path}\n\n1 2\nready\n")
-    with pytest.raises(MisconfiguredError, match="`make up`") as error:
+    with pytest.raises(TryAgainError, match="`make up`") as error:
         connect(embedded_dsn(tmp_path, "archive"))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("dsn", ["nonsense", "port=99999999", "host=/nowhere dbname=x"])
 def test_a_bad_connection_string_is_one_line(dsn):
-    with pytest.raises(MisconfiguredError, match="cannot be reached") as error:
+    with pytest.raises(TryAgainError, match="cannot be reached") as error:
         open_connection(dsn)
     assert "\n" not in str(error.value)
 

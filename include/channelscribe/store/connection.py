@@ -25,7 +25,7 @@ def archive_dsn(settings: Settings) -> str:
     """The connection string of the archive: the setting, or the socket of the running embedded server.
 
     Raises:
-        MisconfiguredError: there is no setting, and the embedded server does not run.
+        TryAgainError: there is no setting, and the embedded server does not run.
     """
     return settings.archive_dsn or embedded_dsn(settings.postgres_dir, DATABASE)
 
@@ -37,14 +37,14 @@ def embedded_dsn(postgres_dir: Path, database: str) -> str:
     read from ``postmaster.pid``: its fourth and fifth line are the port and the socket's folder.
 
     Raises:
-        MisconfiguredError: no server runs over this folder.
+        TryAgainError: no server runs over this folder.
     """
     try:
         lines = (postgres_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
     except OSError:
-        raise MisconfiguredError(f"The archive cannot be reached (the embedded Postgres is down): {_REMEDY}.") from None
+        raise TryAgainError(f"The archive cannot be reached (the embedded Postgres is down): {_REMEDY}.") from None
     if len(lines) < 8 or lines[7].strip() != "ready":
-        raise MisconfiguredError("The archive cannot be reached (the embedded Postgres is starting): try again.")
+        raise TryAgainError("The archive cannot be reached (the embedded Postgres is starting): try again.")
     return make_dsn(host=lines[4].strip(), port=lines[3].strip(), user="postgres", dbname=database)
 
 
@@ -52,7 +52,8 @@ def connect(dsn: str) -> Connection:
     """Open a connection to a migrated archive; numpy arrays may be given to it as vectors.
 
     Raises:
-        MisconfiguredError: the server cannot be reached, or the archive was never migrated.
+        TryAgainError: the server cannot be reached.
+        MisconfiguredError: the archive was never migrated.
     """
     connection = open_connection(dsn)
     try:
@@ -68,12 +69,12 @@ def open_connection(dsn: str) -> Connection:
     """Open a connection to a database that may be empty still.
 
     Raises:
-        MisconfiguredError: the server cannot be reached, or the connection string is wrong.
+        TryAgainError: the server cannot be reached, or the connection string is wrong.
     """
     try:
         return psycopg2.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S, application_name="channelscribe")
     except psycopg2.Error as error:
-        raise MisconfiguredError(f"The archive cannot be reached ({one_line(error)}): {_REMEDY}.") from error
+        raise TryAgainError(f"The archive cannot be reached ({one_line(error)}): {_REMEDY}.") from error
 
 
 @contextmanager
