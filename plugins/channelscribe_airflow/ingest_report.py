@@ -7,12 +7,11 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from channelscribe.profiles import STAGES, Profile
 from channelscribe.settings import get_settings
-from channelscribe.telemetry.report import RunReport, run_report
+from channelscribe.telemetry.report import NO_REASON, RunReport, run_report
 from channelscribe.workspace import Workspace
 from channelscribe_airflow.outcomes import FAILURE
 
 _GOOD = ("success", "skipped")
-_SEE_LOG = "it gave no reason: see the log of its task"
 
 States = Mapping[tuple[str, int], str]
 
@@ -34,7 +33,7 @@ def report_on_run(ti: Any, dag_run: Any, profile: Profile) -> RunReport:
     }
     for task_id in ("choose_channels", "select_videos"):
         if states.get((task_id, -1)) == "failed":
-            reason = ti.xcom_pull(task_ids=task_id, key=FAILURE, map_indexes=None) or _SEE_LOG
+            reason = ti.xcom_pull(task_ids=task_id, key=FAILURE, map_indexes=None) or NO_REASON
             raise AirflowFailException(f"{task_id} failed: {reason}")
     channels = ti.xcom_pull(task_ids="choose_channels", map_indexes=None) or []
     selected = ti.xcom_pull(task_ids="select_videos", map_indexes=None) or []
@@ -44,7 +43,7 @@ def report_on_run(ti: Any, dag_run: Any, profile: Profile) -> RunReport:
         selected,
         failed_stages(states, selected),
         {
-            channel: ti.xcom_pull(task_ids="poll_channels", key=FAILURE, map_indexes=index) or _SEE_LOG
+            channel: ti.xcom_pull(task_ids="poll_channels", key=FAILURE, map_indexes=index) or NO_REASON
             for index, channel in enumerate(channels)
             if states.get(("poll_channels", index)) not in _GOOD
         },

@@ -4,7 +4,6 @@ from collections.abc import Collection
 from contextlib import closing
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +12,7 @@ from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings
 from channelscribe.stack.watch import RunResult
 from channelscribe.store.connection import Connection, archive_dsn, connect
+from channelscribe.store.presentation import clock, print_hits
 from channelscribe.store.queries import time_by_stage, videos_with_first_utterances
 from channelscribe.store.query_embedding import embed_query
 from channelscribe.store.search import search
@@ -74,12 +74,7 @@ def _print_search(console: Console, connection: Connection, settings: Settings, 
     except ChannelscribeError as error:
         console.print(Text(f"By words alone, not by meaning: {error}", style="yellow"))
         embedding = None
-    for hit in search(connection, query, embedding, (spec.model, spec.revision), limit=N_HITS):
-        speakers = (", ".join(hit.speakers), "green")
-        at = (clock(hit.start_s), "cyan")
-        console.print(Text.assemble(at, "  ", (hit.title, "bold"), "  ", speakers, "  ", (hit.link, "dim")),
-                      soft_wrap=True)  # fmt: skip
-        console.print(Padding(Text(hit.text), (0, 0, 0, 4)))
+    print_hits(console, search(connection, query, embedding, (spec.model, spec.revision), limit=N_HITS))
 
 
 def _print_times(console: Console, connection: Connection, video_ids: Collection[str] | None) -> None:
@@ -103,10 +98,3 @@ def _print_times(console: Console, connection: Connection, video_ids: Collection
 def _title(console: Console, text: str) -> None:
     console.print()
     console.print(Text(text, style="bold underline"))
-
-
-def clock(seconds: float) -> str:
-    """Seconds as people read them: 1:02:03, or 2:03 below an hour."""
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -8,6 +8,8 @@ from channelscribe.contracts import Manifest
 from channelscribe.profiles import STAGES, Profile
 from channelscribe.workspace import Workspace
 
+NO_REASON = "it gave no reason: see the log of its task"
+
 _START_UP = ("start", "import", "load")
 
 
@@ -188,7 +190,7 @@ def _is_without_speech(workspace: Workspace, video_id: str, profile: Profile) ->
 
 def _failed_video(workspace: Workspace, video_id: str, stage: str) -> FailedVideo:
     status = workspace.read_status(video_id, stage)
-    reason = status.reason if status and status.state == "failed" else "it gave no reason: see the log of its task"
+    reason = status.reason if status and status.state == "failed" else NO_REASON
     return FailedVideo(video_id, workspace.read_video(video_id).title, stage, reason)
 
 
