@@ -25,6 +25,8 @@ def settings_page() -> str:
             shown = f"`{default.relative_to(PROJECT_ROOT)}` in the clone"
         elif default in (None, ()):
             shown = ""
+        elif isinstance(default, tuple):
+            shown = f"`{','.join(default)}`"
         else:
             shown = f"`{default}`"
         rows.append(f"| `CHANNELSCRIBE_{name.upper()}` | {shown} | {field.description} |")

@@ -1,7 +1,7 @@
 """The stages' order, and the profiles: which engine and model does each stage, with which parameters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from channelscribe.errors import MisconfiguredError
@@ -47,6 +47,8 @@ class StageSpec:
         parameters: everything else that changes the result; part of the fingerprint.
         memory_gib: memory of the device that the stage needs, in GiB: its slots of the ``vram_gib`` pool.
         hard_limit_min: minutes after which a run of the stage over one video is stopped.
+        device: where it runs, ``cpu`` or ``cuda``; no part of the result's identity.
+        ram_gib: the most main memory that a container of the stage may take, in GiB.
     """
 
     engine: str
@@ -55,14 +57,15 @@ class StageSpec:
     parameters: Parameters = field(default_factory=dict)
     memory_gib: int = 1
     hard_limit_min: int = 240
+    device: str = "cpu"
+    ram_gib: int = 8
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A named choice of engine and model for every stage, and the device they run on."""
+    """A named choice of engine, model and device for every stage."""
 
     name: str
-    device: str
     stages: Mapping[str, StageSpec]
 
 
@@ -70,7 +73,6 @@ FETCH_AUDIO = StageSpec(engine="yt-dlp", model="bestaudio/best", revision="1")
 
 BUNDLED = Profile(
     name="bundled",
-    device="cpu",
     stages=MappingProxyType(
         {
             "fetch_audio": FETCH_AUDIO,
@@ -111,7 +113,18 @@ BUNDLED = Profile(
     ),
 )
 
-PROFILES: Mapping[str, Profile] = MappingProxyType({BUNDLED.name: BUNDLED})
+# The same weights, so that results made by either are valid for both. Moonshine's library has no code for a GPU.
+BUNDLED_CUDA = Profile(
+    name="bundled-cuda",
+    stages=MappingProxyType(
+        {
+            name: spec if name in ("fetch_audio", "transcribe") else replace(spec, device="cuda")
+            for name, spec in BUNDLED.stages.items()
+        }
+    ),
+)
+
+PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in (BUNDLED, BUNDLED_CUDA)})
 
 
 def get_profile(name: str) -> Profile:

@@ -1,8 +1,9 @@
 """Every setting of Channelscribe, read once from the environment and the project's ``.env`` file."""
 
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -35,13 +36,39 @@ class Settings(BaseSettings):
     )
     limit: int = Field(10, ge=1, le=1000, description="New videos taken of each channel in one run.")
     profile: str = Field("bundled", description="Profile that names the engine and model of every stage.")
+    runtime: Literal["auto", "docker", "process"] = Field(
+        "auto",
+        description="What runs the stages: containers, or child processes. `auto` takes containers where a Docker "
+        "engine answers and has the stages' image.",
+    )
+    stages_image: str = Field(
+        f"channelscribe/stages:{version('channelscribe')}", description="Image of the stages' containers."
+    )
+    models_root: Path | None = Field(
+        None,
+        description="Folder of the models, which containers can only read; `models` below the home folder if unset.",
+    )
+    gpus: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("0",),
+        description="GPUs to work on, separated by commas: indexes or UUIDs of nvidia-smi. Batches take turns.",
+    )
+    batch_minutes: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Minutes of audio that one container works on. 0: a video each, and six hours in a run of more "
+        "than ten videos.",
+    )
+    keep_days: int = Field(
+        30, ge=1, le=36_500, description="Days after which the maintenance removes artifacts that nothing uses."
+    )
     schedule: str = Field("0 4 * * *", description="Cron expression (UTC) of the daily run.")
     port: int = Field(8080, ge=1024, le=65535, description="Port of Airflow's UI and API, on loopback.")
     demo_port: int = Field(8765, ge=1024, le=65535, description="Port of the demo channel, on loopback.")
 
-    @field_validator("channels", mode="before")
+    @field_validator("channels", "gpus", mode="before")
     @classmethod
-    def _split_channels(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("schedule")
@@ -51,7 +78,14 @@ class Settings(BaseSettings):
             raise ValueError("give five fields, such as 0 4 * * *, or @daily")
         return value
 
-    @field_validator("home", "data_root", "stages_python", mode="after")
+    @field_validator("gpus")
+    @classmethod
+    def _at_least_one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("give one at least, such as 0")
+        return value
+
+    @field_validator("home", "data_root", "models_root", "stages_python", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         # Not resolved: a virtual environment's python is a link that must be called by its own name.
@@ -61,6 +95,11 @@ class Settings(BaseSettings):
     def data_dir(self) -> Path:
         """Folder of the artifacts."""
         return self.data_root or self.home / "data"
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of the models."""
+        return self.models_root or self.home / "models"
 
     @property
     def stages_interpreter(self) -> Path:

@@ -25,7 +25,7 @@ def main() -> int:
         # Here, not above: this import costs seconds, and bad arguments should not.
         from channelscribe.models.text_embedding import load
 
-        embedder = load(profile.stages["embed_text"], profile.device)
+        embedder = load(profile.stages["embed_text"], "cpu")
         temporary = options.out.with_suffix(".new.npy")
         np.save(temporary, embedder.embed([options.words])[0])
         temporary.replace(options.out)

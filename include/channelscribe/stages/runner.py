@@ -141,7 +141,7 @@ class Run:
         self.spec = profile.stages[stage.name]
         self.workspace = workspace
         # A stage without a model asks for no device: whatever the caller prefers, it runs on the CPU.
-        self.device = (device or profile.device) if self.spec.engine in ENGINES else "cpu"
+        self.device = (device or self.spec.device) if self.spec.engine in ENGINES else "cpu"
         self.force = force
         self._engine: Engine | None = None
         self._start_up = Clock()
