@@ -3,9 +3,13 @@
 Takes channels to searchable text: who said what, and when.
 
 **What it does.** Once a day it polls the channels, chooses the videos that the archive does not have yet, and takes
-each of them, as one index of the mapped group `ingest_video`, through `fetch_audio`, `diarize`, `transcribe`,
+them, a batch at each index of the mapped group `ingest_video`, through `fetch_audio`, `diarize`, `transcribe`,
 `identify_speakers`, `embed_text` and `load`. Finished videos load while others are still at work. `report_run` says
 what was loaded, what failed and why, and where the time went. A run that finds nothing new is green and says so.
+
+A batch is one video, so that the first is searchable soon; where starting a container for each would cost too much, it
+is more (the setting `CHANNELSCRIBE_BATCH_MINUTES`). With `CHANNELSCRIBE_RUNTIME=docker` the stages run in containers of
+one image, which `pin_image` fixes for the whole run, retries included; otherwise as child processes.
 
 `transcribe` comes after `diarize`, not beside it: a recogniser that is handed regions which never cross a change of
 speaker gives every word to one voice, invents nothing on silence, and needs no detector of its own.
@@ -36,8 +40,9 @@ nothing.
 ## When it fails
 
 The log of `report_run` names every failed video and channel with the reason, and docs/runbook.md says what each means.
-One bad video fails its own index alone. Correct the cause and clear the failed index (with what follows it): the rest
-is not touched. Network faults have been retried already; bad input never is.
+One bad video fails alone: the stage that failed is red at its index, and what follows goes on with the rest of the
+batch. Correct the cause and clear the red task with what follows it: nothing is done twice. Network faults have been
+retried already; bad input never is.
 """
 
 import logging
@@ -47,14 +52,18 @@ from datetime import date, timedelta
 from airflow.sdk import DAG, CronTriggerTimetable, Param, task, task_group
 from airflow.sdk.exceptions import AirflowFailException
 
+from channelscribe.pools import require_room
 from channelscribe.profiles import PROFILES, get_profile
 from channelscribe.settings import get_settings
-from channelscribe_airflow.labels import video_title
-from channelscribe_airflow.outcomes import expected_errors, recorded
-from channelscribe_airflow.stage_operator import StageOperator
+from channelscribe_airflow.labels import batch_title
+from channelscribe_airflow.outcomes import expected_errors
+from channelscribe_airflow.process_operator import ProcessStageOperator
 
 SETTINGS = get_settings()
+# `auto` was settled when the stack was started; parsing asks no engine.
+IN_CONTAINERS = SETTINGS.runtime == "docker"
 PROFILE = get_profile(SETTINGS.profile)
+require_room(PROFILE)
 # Airflow refuses to map over more than 1024; what is left over is new to the next run.
 MAX_VIDEOS = 1000
 
@@ -113,7 +122,7 @@ with DAG(
     max_active_runs=1,
     is_paused_upon_creation=True,
     params=params,
-    user_defined_macros={"video_title": video_title},
+    user_defined_macros={"batch_title": batch_title},
     tags=["channelscribe"],
     default_args={
         "owner": "channelscribe",
@@ -136,11 +145,21 @@ with DAG(
     def choose_channels(params=None, dag_run=None, ti=None) -> list[str]:
         """The channels to poll, each once, as URLs."""
         from channelscribe.channels.source import normalise_channel
+        from channelscribe.pools import require_reserved
         from channelscribe_airflow.conf import refuse_unknown
 
         with expected_errors(ti):
             refuse_unknown(dag_run.conf or {}, dag.params)
+            require_reserved(get_profile(params["profile"]), PROFILE)
             return list(dict.fromkeys(normalise_channel(channel) for channel in params["channels"]))
+
+    @task
+    def pin_image(ti=None) -> str:
+        """The id of the stages' image: chosen once for the run, so that no retry mixes two versions."""
+        from channelscribe.stack.engine import image_id
+
+        with expected_errors(ti):
+            return image_id(SETTINGS.stages_image)
 
     @task(map_index_template="{{ task.op_kwargs.channel[:200] }}", **network)
     def poll_channels(channel: str, params=None, ti=None) -> list[dict]:
@@ -153,8 +172,9 @@ with DAG(
 
     # Goes on with the channels that could be polled; the report names the others.
     @task(trigger_rule="all_done")
-    def select_videos(polls: list[list[dict]], params=None, ti=None, run_id=None) -> list[str]:
-        """The ids of the videos to ingest, recorded in the workspace."""
+    def select_videos(polls: list[list[dict]], params=None, ti=None, run_id=None) -> list[list[str]]:
+        """The ids of the videos to ingest, in batches, recorded in the workspace."""
+        from channelscribe import batches
         from channelscribe.channels import selection
         from channelscribe.contracts import Video
         from channelscribe.store.connection import archive_dsn, connect
@@ -163,6 +183,8 @@ with DAG(
 
         if ti.xcom_pull(task_ids="choose_channels", map_indexes=None) is None:
             raise AirflowFailException("No channels were chosen: see choose_channels.")
+        if IN_CONTAINERS and ti.xcom_pull(task_ids="pin_image", map_indexes=None) is None:
+            raise AirflowFailException("There is no image for the stages: see pin_image.")
         with expected_errors(ti):
             listed = [Video.model_validate(video) for poll in polls for video in poll]
             with closing(connect(archive_dsn(SETTINGS))) as connection:
@@ -179,54 +201,61 @@ with DAG(
                 Workspace(SETTINGS.data_dir).write_video(video)
         ti.xcom_push("n_listed", len(listed))
         logger.info("%d videos listed, %d to ingest", len(listed), len(chosen))
-        return [video.video_id for video in chosen]
+        return batches.build(chosen, get_profile(params["profile"]), SETTINGS)
 
-    def stage(name: str, video_id: str, **arguments) -> StageOperator:
-        """One stage of one video. Slots and time limit are those of the default profile: they can't be templates."""
-        spec = PROFILE.stages[name]
-        return StageOperator(
+    def stage(name: str, video_ids: list[str], operator=ProcessStageOperator, **arguments):
+        """One stage of a batch. Slots and time limit are those of the default profile: they can't be templates."""
+        return operator(
             task_id=name,
             stage=name,
-            video_id=video_id,
+            video_ids=video_ids,
             profile="{{ params.profile }}",
             force="{{ params.force }}",
-            map_index_template="{{ video_title(task.video_id) }}",
-            execution_timeout=timedelta(minutes=spec.hard_limit_min),
-            # A stage that finds no speech is skipped, and what follows still runs: the video loads without utterances.
-            # Not none_failed_min_one_success: Airflow 3.3 then waits for a stage to end in all the videos before it
-            # maps the next one, and fails that for all of them if it failed for one.
-            trigger_rule="none_failed",
+            map_index_template="{{ batch_title(task.video_ids) }}",
+            execution_timeout=timedelta(minutes=PROFILE.stages[name].hard_limit_min),
+            # A stage goes on with the videos that the one before did not fail for, and is skipped if there are none.
+            # Not a rule that one success satisfies: Airflow 3.3 then waits for a stage to end in all the batches before
+            # it maps the next one.
+            trigger_rule="all_done",
             **arguments,
         )
 
-    def model_stage(name: str, video_id: str) -> StageOperator:
+    def model_stage(name: str, video_ids: list[str]):
         """A stage that takes the device's memory."""
-        return stage(name, video_id, pool="vram_gib", pool_slots=PROFILE.stages[name].memory_gib)
+        slots = {"pool": "vram_gib", "pool_slots": PROFILE.stages[name].memory_gib}
+        if IN_CONTAINERS:
+            from channelscribe_airflow.docker_operator import DockerStageOperator
 
-    @task(
-        map_index_template="{{ video_title(task.op_kwargs.video_id) }}",
-        trigger_rule="none_failed",
-        retries=2,
-    )
-    def load(video_id: str, params=None, run_id=None) -> None:
-        """One video's results into the archive, in one transaction."""
+            image = "{{ ti.xcom_pull(task_ids='pin_image', map_indexes=-1) }}"
+            return stage(name, video_ids, DockerStageOperator, image=image, **slots)
+        return stage(name, video_ids, **slots)
+
+    @task(map_index_template="{{ batch_title(task.op_kwargs.video_ids) }}", trigger_rule="all_done", retries=2)
+    def load(video_ids: list[str], params=None, run_id=None) -> None:
+        """The videos' results into the archive, each in one transaction."""
         from channelscribe.store.connection import archive_dsn, connect
         from channelscribe.store.loader import load_video
         from channelscribe.workspace import Workspace
+        from channelscribe_airflow.stage_task import each_video
 
-        with recorded("load", video_id), closing(connect(archive_dsn(SETTINGS))) as connection:
-            load_video(connection, Workspace(SETTINGS.data_dir), video_id, get_profile(params["profile"]), run_id)
+        with expected_errors(), closing(connect(archive_dsn(SETTINGS))) as connection:
+            workspace, profile = Workspace(SETTINGS.data_dir), get_profile(params["profile"])
+            each_video(
+                "load",
+                video_ids,
+                lambda video_id: load_video(connection, workspace, video_id, profile, run_id),
+            )
 
     @task_group
-    def ingest_video(video_id: str) -> None:
-        """One video, from its audio to the archive."""
+    def ingest_video(video_ids: list[str]) -> None:
+        """A batch of videos, from their audio to the archive."""
         (
-            stage("fetch_audio", video_id, **network)
-            >> model_stage("diarize", video_id)
-            >> model_stage("transcribe", video_id)
-            >> model_stage("identify_speakers", video_id)
-            >> model_stage("embed_text", video_id)
-            >> load(video_id=video_id)
+            stage("fetch_audio", video_ids, **network)
+            >> model_stage("diarize", video_ids)
+            >> model_stage("transcribe", video_ids)
+            >> model_stage("identify_speakers", video_ids)
+            >> model_stage("embed_text", video_ids)
+            >> load(video_ids=video_ids)
         )
 
     @task(trigger_rule="all_done", retries=0)
@@ -247,5 +276,7 @@ with DAG(
     def _day(text: str | None) -> date | None:
         return date.fromisoformat(text) if text else None
 
-    video_ids = select_videos(poll_channels.expand(channel=choose_channels()))
-    ingest_video.expand(video_id=video_ids) >> report_run()
+    selected = select_videos(poll_channels.expand(channel=choose_channels()))
+    if IN_CONTAINERS:
+        pin_image() >> selected
+    ingest_video.expand(video_ids=selected) >> report_run()

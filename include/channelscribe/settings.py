@@ -38,8 +38,8 @@ class Settings(BaseSettings):
     profile: str = Field("bundled", description="Profile that names the engine and model of every stage.")
     runtime: Literal["auto", "docker", "process"] = Field(
         "auto",
-        description="What runs the stages: containers, or child processes. `auto` takes containers where a Docker "
-        "engine answers and has the stages' image.",
+        description="What runs the stages: containers, or child processes. With `auto`, `channelscribe up` takes "
+        "containers where a Docker engine answers and has the stages' image; without `up`, it means `process`.",
     )
     stages_image: str = Field(
         f"channelscribe/stages:{version('channelscribe')}", description="Image of the stages' containers."

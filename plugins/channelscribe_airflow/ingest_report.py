@@ -10,6 +10,7 @@ from channelscribe.settings import get_settings
 from channelscribe.telemetry.report import NO_REASON, RunReport, run_report
 from channelscribe.workspace import Workspace
 from channelscribe_airflow.outcomes import FAILURE
+from channelscribe_airflow.stage_task import FINISHED
 
 _GOOD = ("success", "skipped")
 
@@ -31,17 +32,18 @@ def report_on_run(ti: Any, dag_run: Any, profile: Profile) -> RunReport:
         (str(task["task_id"]), int(task["map_index"])): str(task["state"])
         for task in ti.get_task_breadcrumbs(dag_id=ti.dag_id, run_id=ti.run_id)
     }
-    for task_id in ("choose_channels", "select_videos"):
+    for task_id in ("choose_channels", "pin_image", "select_videos"):
         if states.get((task_id, -1)) == "failed":
             reason = ti.xcom_pull(task_ids=task_id, key=FAILURE, map_indexes=None) or NO_REASON
             raise AirflowFailException(f"{task_id} failed: {reason}")
     channels = ti.xcom_pull(task_ids="choose_channels", map_indexes=None) or []
-    selected = ti.xcom_pull(task_ids="select_videos", map_indexes=None) or []
+    batches = ti.xcom_pull(task_ids="select_videos", map_indexes=None) or []
+    workspace = Workspace(get_settings().data_dir)
     return run_report(
-        Workspace(get_settings().data_dir),
+        workspace,
         profile,
-        selected,
-        failed_stages(states, selected),
+        [video_id for batch in batches for video_id in batch],
+        failed_stages(states, batches, workspace),
         {
             channel: ti.xcom_pull(task_ids="poll_channels", key=FAILURE, map_indexes=index) or NO_REASON
             for index, channel in enumerate(channels)
@@ -53,17 +55,23 @@ def report_on_run(ti: Any, dag_run: Any, profile: Profile) -> RunReport:
     )
 
 
-def failed_stages(states: States, selected: Sequence[str]) -> dict[str, str]:
-    """By video that was not loaded, the first stage that did not end well.
+def failed_stages(states: States, batches: Sequence[Sequence[str]], workspace: Workspace) -> dict[str, str]:
+    """By video that was not loaded, the first stage that failed for it.
+
+    A red task says that a stage failed for some of its batch; the statuses say for which.
 
     Args:
         states: terminal state by task id and map index.
-        selected: ids of the videos, in the order of their map indexes.
+        batches: ids of the videos, in the order of their map indexes.
+        workspace: where the statuses are.
     """
-    failed = {}
-    for index, video_id in enumerate(selected):
+    failed: dict[str, str] = {}
+    for index, batch in enumerate(batches):
         for stage in (*STAGES, "load"):
-            if states.get((f"ingest_video.{stage}", index)) not in _GOOD:
-                failed[video_id] = stage
-                break
+            if states.get((f"ingest_video.{stage}", index)) in _GOOD:
+                continue
+            for video_id in batch:
+                status = workspace.read_status(video_id, stage)
+                if len(batch) == 1 or status is None or status.state not in FINISHED:
+                    failed.setdefault(video_id, stage)
     return failed

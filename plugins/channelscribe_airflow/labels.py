@@ -1,6 +1,8 @@
 """Names of map indexes in Airflow's UI."""
 
-from channelscribe.errors import ChannelscribeError
+from collections.abc import Sequence
+
+from channelscribe import batches
 from channelscribe.settings import get_settings
 from channelscribe.workspace import Workspace
 
@@ -8,10 +10,6 @@ from channelscribe.workspace import Workspace
 MAX_LENGTH = 200
 
 
-def video_title(video_id: str) -> str:
-    """A video's title for people; its id where the workspace has none. Never fails, as that would fail the task."""
-    try:
-        title = Workspace(get_settings().data_dir).read_video(video_id).title.strip()
-    except (ChannelscribeError, OSError):
-        title = ""
-    return (title or video_id)[:MAX_LENGTH]
+def batch_title(video_ids: Sequence[str]) -> str:
+    """The titles of a batch's videos for people. Never fails, as that would fail the task."""
+    return batches.title(Workspace(get_settings().data_dir), video_ids)[:MAX_LENGTH] or "no video"

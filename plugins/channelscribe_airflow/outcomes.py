@@ -1,7 +1,7 @@
 """How an exit code or an expected error becomes the state of an Airflow task, and a status for people."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -23,6 +23,22 @@ def exception_for(code: int, reason: str) -> AirflowException:
     if code == ExitCode.NOTHING_TO_DO:
         return AirflowSkipException(reason)
     return AirflowFailException(reason) if code in _NO_RETRY else AirflowException(reason)
+
+
+def failure_of(failed: Mapping[str, tuple[int, str]], n_videos: int) -> AirflowException:
+    """What a task raises of whose videos some failed: retried if that may heal one of them.
+
+    Args:
+        failed: exit code and reason by video.
+        n_videos: videos in the task's batch.
+    """
+    code = next((code for code, _ in failed.values() if code not in _NO_RETRY), next(iter(failed.values()))[0])
+    if n_videos == 1:
+        ((_, reason),) = failed.values()
+        return exception_for(code, reason)
+    workspace = Workspace(get_settings().data_dir)
+    reasons = [f"{workspace.read_video(video_id).title}: {reason}" for video_id, (_, reason) in failed.items()]
+    return exception_for(code, f"{len(failed)} of {n_videos} videos failed. " + " ".join(reasons))
 
 
 def describe_ending(code: int) -> str:
@@ -61,7 +77,7 @@ def recorded(stage: str, video_id: str) -> Iterator[None]:
         with expected_errors():
             yield
     except AirflowException as error:
-        write_status(stage, video_id, "failed", _code_of(error), str(error))
+        write_status(stage, video_id, "failed", code_of(error), str(error))
         raise
     except BaseException as error:
         write_status(stage, video_id, "failed", ExitCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
@@ -80,6 +96,7 @@ def write_status(
         )
 
 
-def _code_of(error: AirflowException) -> int:
+def code_of(error: AirflowException) -> int:
+    """The exit code that an exception of `exception_for` or `expected_errors` stands for."""
     cause = error.__cause__
     return int(cause.exit_code if isinstance(cause, ChannelscribeError) else ExitCode.INTERNAL_ERROR)

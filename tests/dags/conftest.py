@@ -20,7 +20,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Settings of the tests' own: whatever the machine's .env file says."""
     monkeypatch.setenv("CHANNELSCRIBE_HOME", str(tmp_path))
     monkeypatch.setenv("CHANNELSCRIBE_CHANNELS", "https://example.org/feed.xml")
-    for name in ("SCHEDULE", "LIMIT", "PROFILE", "DATA_ROOT"):
+    for name in ("SCHEDULE", "LIMIT", "PROFILE", "DATA_ROOT", "RUNTIME", "BATCH_MINUTES"):
         monkeypatch.setenv(f"CHANNELSCRIBE_{name}", "")
     get_settings.cache_clear()
     yield

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.airflow
 
 def rendered_stage(dag, stage, **params):
     task = dag.get_task(f"ingest_video.{stage}")
-    task.video_id = "youtube-abc"  # as the mapped group fills it in
+    task.video_ids = ["youtube-abc", "youtube-def"]  # as the mapped group fills it in
     task.render_template_fields({"params": {"profile": "bundled", "force": False} | params, "task": task})
     return task
 
@@ -26,11 +26,11 @@ def rendered_stage(dag, stage, **params):
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_rendered_command_parses_under_the_stages_own_parser(dag, stage, force):
     task = rendered_stage(dag, stage, force=force)
-    interpreter, minus_m, module, *arguments = task.command
+    interpreter, minus_m, module, *arguments = task.command(task.video_ids)
     assert (minus_m, module) == ("-m", f"channelscribe.stages.{stage}")
     assert interpreter == (sys.executable if stage == "fetch_audio" else str(get_settings().stages_interpreter))
     options = parser(stage).parse_args(arguments)
-    assert options.video_ids == ["youtube-abc"]
+    assert options.video_ids == ["youtube-abc", "youtube-def"]
     assert (options.profile, options.force) == ("bundled", force)
     assert options.data_root == get_settings().data_dir
 
@@ -40,8 +40,8 @@ def test_stages_follow_one_another_and_run_after_a_skip(dag):
     for stage in (*(f"ingest_video.{name}" for name in STAGES), "ingest_video.load"):
         task = dag.get_task(stage)
         assert previous in task.upstream_task_ids
-        # The rules that one upstream task can satisfy wait for, and fail with, all the videos: see the DAG.
-        assert task.trigger_rule == "none_failed"
+        # The rules that one upstream task can satisfy wait for, and fail with, all the batches: see the DAG.
+        assert task.trigger_rule == "all_done"
         previous = stage
     assert dag.get_task("report_run").upstream_task_ids == {"ingest_video.load"}
     assert dag.get_task("report_run").trigger_rule == "all_done"
@@ -115,7 +115,9 @@ def choose(dag, channels, conf=None):
     pushed = {}
     ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
     function = dag.get_task("choose_channels").python_callable
-    return function(params={"channels": channels}, dag_run=SimpleNamespace(conf=conf), ti=ti), pushed
+    return function(
+        params={"channels": channels, "profile": "bundled"}, dag_run=SimpleNamespace(conf=conf), ti=ti
+    ), pushed
 
 
 def test_channels_are_made_into_urls_each_once(dag):

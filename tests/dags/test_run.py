@@ -113,7 +113,7 @@ def run(airflow_database, channels, archive, load_dags, tmp_path, monkeypatch, c
     interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {PROGRAM} "$@"\n')
     interpreter.chmod(0o755)
     monkeypatch.setenv("CHANNELSCRIBE_STAGES_PYTHON", str(interpreter))
-    monkeypatch.setattr("channelscribe_airflow.stage_operator._STAGES_OF_AIRFLOWS_ENVIRONMENT", ())
+    monkeypatch.setattr("channelscribe_airflow.process_operator._STAGES_OF_AIRFLOWS_ENVIRONMENT", ())
 
     def run_dag(codes=None, **conf):
         dag = load_dags().dags["channel_ingest"]
@@ -144,7 +144,7 @@ def test_what_fails_fails_alone_and_is_named(run, channels, archive):
     assert ended.state == "failed"
     assert (ended.tasks["poll_channels", 0], ended.tasks["poll_channels", 1]) == ("failed", "success")
     assert ended.of_video(0) == ["success"] * 6
-    assert ended.of_video(1) == ["success", "failed"] + ["upstream_failed"] * 4
+    assert ended.of_video(1) == ["success", "failed"] + ["skipped"] * 4
     assert ended.of_video(2) == ["success"] * 5 + ["failed"]
     assert ended.of_video(3) == ["success", "success", "success", "skipped", "skipped", "success"]
     assert sorted(archive.loaded) == ["good", "mute"]

@@ -1,4 +1,4 @@
-"""A stage program of the tests' own in the place of the stages' interpreter, and a workspace with one video."""
+"""A stage program of the tests' own in the place of the stages' interpreter, and a workspace with three videos."""
 
 import json
 import runpy
@@ -9,15 +9,37 @@ from pathlib import Path
 
 import pytest
 
-from channelscribe.contracts import Video
+from channelscribe.contracts import Status, Video
+from channelscribe.profiles import STAGES
 from channelscribe.settings import get_settings
-from channelscribe.workspace import Workspace
+from channelscribe.workspace import Workspace, now
 
 runpy.run_path(str(Path(__file__).parents[1] / "dags" / "airflow_environment.py"))
 
 collect_ignore_glob = [] if find_spec("airflow") else ["test_*.py"]
 
 PROGRAM = Path(__file__).parent / "stage_program.py"
+
+
+def add_video(workspace: Workspace, video_id: str, title: str, fetched: str = "done") -> None:
+    """Record a video whose audio was fetched, or not."""
+    workspace.write_video(
+        Video(
+            video_id=video_id,
+            source_id=video_id,
+            url="http://x/",
+            title=title,
+            channel_url="http://x",
+            channel_title="X",
+        )
+    )
+    write_status(workspace, video_id, "fetch_audio", fetched)
+
+
+def write_status(workspace: Workspace, video_id: str, stage: str, state: str, reason: str = "Because.") -> None:
+    code = 65 if state == "failed" else 0
+    assert stage in (*STAGES, "load")
+    workspace.write_status(Status(video_id=video_id, stage=stage, state=state, exit_code=code, reason=reason, at=now()))
 
 
 @pytest.fixture
@@ -29,9 +51,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv("CHANNELSCRIBE_STAGES_PYTHON", str(interpreter))
     get_settings.cache_clear()
     workspace = Workspace(get_settings().data_dir)
-    workspace.write_video(
-        Video(video_id="v1", source_id="1", url="http://x/1", title="One", channel_url="http://x", channel_title="X")
-    )
+    for number, video_id in enumerate(("v1", "v2", "v3"), start=1):
+        add_video(workspace, video_id, f"Title {number}")
     yield workspace
     get_settings.cache_clear()
 

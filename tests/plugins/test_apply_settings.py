@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from channelscribe.airflow_settings import read_settings
 from channelscribe.errors import BadInputError
-from channelscribe_airflow.apply_settings import read_settings
 
 pytestmark = pytest.mark.airflow
 
@@ -29,7 +29,8 @@ import json, sys
 from pathlib import Path
 from airflow.utils.db import initdb
 initdb()
-from channelscribe_airflow.apply_settings import apply_settings, read_settings
+from channelscribe.airflow_settings import read_settings
+from channelscribe_airflow.apply_settings import apply_settings
 from airflow.models import Connection, Pool, Variable
 from airflow.utils.session import create_session
 from sqlalchemy import select

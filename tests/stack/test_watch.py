@@ -127,12 +127,12 @@ def test_an_airflow_that_is_down_says_so():
             api.run_state("d", "r")
 
 
-def prepare(airflow, *pages):
+def prepare(airflow, *pages, batches=(("feed-a",), ("feed-b",))):
     airflow.answers |= {
         RUN: [*({"state": "running"} for _ in pages[:-1]), {"state": "failed"}],
         f"{RUN}/taskInstances?limit=100&offset=0": list(pages),
         f"{RUN}/taskInstances/select_videos/xcomEntries/return_value?map_index=-1&deserialize=false&stringify=false": {
-            "value": ["feed-a", "feed-b"]
+            "value": batches
         },
     }
 
@@ -170,7 +170,23 @@ def test_every_change_is_one_line_with_the_title_and_the_reason(api, airflow, wo
     assert [(f.what, f.task, f.reason) for f in result.failures] == [("Title b", "diarize", "No audio in it.")]
 
 
-def test_a_terminal_gets_a_row_for_every_video(api, airflow, workspace, capsys):
+def test_a_batch_names_its_videos_and_those_that_failed(api, airflow, workspace, capsys):
+    for name, state, reason in (("a", "done", "Done."), ("b", "failed", "No audio in it.")):
+        workspace.write_status(
+            Status(video_id=f"feed-{name}", stage="diarize", state=state, exit_code=65, reason=reason, at=now())
+        )
+    prepare(
+        airflow,
+        page(task("select_videos", "success"), task("ingest_video.diarize", "failed", 0)),
+        batches=[["feed-a", "feed-b"]],
+    )
+    result = watch(RunView(api, workspace, "d", "manual__1+00:00"), Console(), lambda: None)
+    assert "2 videos: Title a; Title b: diarize failed: No audio in it." in capsys.readouterr().out
+    assert result.video_ids == ("feed-a", "feed-b")
+    assert [(f.what, f.task, f.reason) for f in result.failures] == [("Title b", "diarize", "No audio in it.")]
+
+
+def test_a_terminal_gets_a_row_for_every_batch(api, airflow, workspace, capsys):
     prepare(airflow, page(task("select_videos", "success"), task("ingest_video.fetch_audio", "running", 0)))
     view = RunView(api, workspace, "d", "manual__1+00:00")
     watch(view, Console(force_terminal=True, width=140), lambda: None)

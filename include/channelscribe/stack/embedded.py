@@ -17,6 +17,7 @@ import psutil
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
+from channelscribe.airflow_settings import SETTINGS_FILE
 from channelscribe.errors import MisconfiguredError, TryAgainError
 from channelscribe.settings import PROJECT_ROOT, Settings
 from channelscribe.stack.airflow_api import AirflowApi
@@ -40,7 +41,6 @@ COMPONENTS = {
     # Last, once the API server answers: tasks that a killed stack left would start at once, and fail without it.
     SCHEDULER: ("scheduler", "--skip-serve-logs"),
 }
-SETTINGS_FILE = PROJECT_ROOT / "airflow_settings.yaml"
 
 Say = Callable[[str], None]
 

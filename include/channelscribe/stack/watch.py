@@ -1,4 +1,4 @@
-"""Live progress of a run: a row for every video, with the state of its stages."""
+"""Live progress of a run: a row for every batch of videos, with the state of its stages."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from channelscribe.errors import BadInputError
+from channelscribe import batches
 from channelscribe.profiles import STAGES
 from channelscribe.stack.airflow_api import FINISHED, AirflowApi, TaskState
 from channelscribe.workspace import Workspace
@@ -77,21 +77,26 @@ class RunView:
         self.dag_id = dag_id
         self.run_id = run_id
         self.state = "queued"
-        self.video_ids: tuple[str, ...] = ()
+        self.batches: tuple[tuple[str, ...], ...] = ()
         self.tasks: Mapping[tuple[str, int], TaskState] = {}
         # Looked up once: a title doesn't change during a run.
-        self.title = cache(self._title)
+        self.title = cache(lambda video_ids: batches.title(workspace, video_ids))
 
     def refresh(self) -> None:
         """Ask for the present state. The run's is asked for first: once it has ended, so have its tasks."""
         self.state = self.api.run_state(self.dag_id, self.run_id)
         self.tasks = {(task.task_id, task.map_index): task for task in self.api.tasks(self.dag_id, self.run_id)}
         selected = self.tasks.get(("select_videos", -1))
-        if not self.video_ids and selected and selected.state == "success":
-            self.video_ids = tuple(self._xcom("select_videos") or ())
+        if not self.batches and selected and selected.state == "success":
+            self.batches = tuple(tuple(batch) for batch in self._xcom("select_videos") or ())
 
-    def video_task(self, index: int, name: str) -> TaskState | None:
-        """One task of one video, None as long as Airflow hasn't made it."""
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """The videos that the run took on."""
+        return tuple(video_id for batch in self.batches for video_id in batch)
+
+    def batch_task(self, index: int, name: str) -> TaskState | None:
+        """One task of one batch, None as long as Airflow hasn't made it."""
         return self.tasks.get((GROUP + name, index))
 
     def result(self) -> RunResult:
@@ -99,19 +104,18 @@ class RunView:
         return RunResult(self.run_id, self.state, self.video_ids, tuple(self._failures()))
 
     def subject(self, task: TaskState) -> str:
-        """What a task works on, for people: a video's title, a channel, or the run itself."""
+        """What a task works on, for people: the titles of its videos, a channel, or the run itself."""
         if task.task_id.startswith(GROUP):
-            return self.title(self.video_ids[task.map_index])
+            return self.title(self.batches[task.map_index])
         channels = self._xcom("choose_channels") if task.task_id == "poll_channels" else None
         return str(channels[task.map_index]) if channels else "the run"
 
     def reason(self, task: TaskState) -> str:
-        """Why a task failed, in one sentence: for a video the stage's own."""
+        """Why a task failed: for its videos the stage's own sentences."""
         name = task.task_id.removeprefix(GROUP)
         if name == task.task_id:
             return str(self._xcom(name, _FAILURE, task.map_index) or _SEE_LOG)
-        status = self.workspace.read_status(self.video_ids[task.map_index], name)
-        return status.reason if status and status.state == "failed" else _SEE_LOG
+        return " ".join(reason for _, reason in self._failed_videos(task)) or _SEE_LOG
 
     def _xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         return self.api.xcom(self.dag_id, self.run_id, task_id, key, map_index)
@@ -119,13 +123,20 @@ class RunView:
     def _failures(self) -> Iterator[Failure]:
         for task in self.tasks.values():
             if task.state == "failed" and task.task_id != "report_run":
-                yield Failure(self.subject(task), task.task_id.removeprefix(GROUP), self.reason(task))
+                name = task.task_id.removeprefix(GROUP)
+                failed = list(self._failed_videos(task)) if name != task.task_id else []
+                for video_id, reason in failed:
+                    yield Failure(self.title((video_id,)), name, reason)
+                if not failed:
+                    yield Failure(self.subject(task), name, self.reason(task))
 
-    def _title(self, video_id: str) -> str:
-        try:
-            return self.workspace.read_video(video_id).title
-        except BadInputError:
-            return video_id
+    def _failed_videos(self, task: TaskState) -> Iterator[tuple[str, str]]:
+        """The videos of a stage's task that failed, with the reasons."""
+        name = task.task_id.removeprefix(GROUP)
+        for video_id in self.batches[task.map_index]:
+            status = self.workspace.read_status(video_id, name)
+            if status and status.state == "failed":
+                yield video_id, status.reason
 
 
 def watch(view: RunView, console: Console, still_alive: Callable[[], None]) -> RunResult:
@@ -172,7 +183,7 @@ class _Lines:
             if task.state in _SILENT or self.shown.get((task_id, map_index)) == state:
                 continue
             self.shown[task_id, map_index] = state
-            if task_id.startswith(GROUP) and (map_index < 0 or map_index >= len(self.view.video_ids)):
+            if task_id.startswith(GROUP) and (map_index < 0 or map_index >= len(self.view.batches)):
                 continue
             self.console.print(self._line(task), highlight=False, markup=False, soft_wrap=True)
 
@@ -180,7 +191,7 @@ class _Lines:
         word = _WORDS.get(task.state or "", (task.state or "",))[0]
         took = f" in {task.duration_s:.1f} s" if task.state == "success" and task.duration_s else ""
         name = task.task_id.removeprefix(GROUP)
-        what = name if name == task.task_id else f"{self.view.title(self.view.video_ids[task.map_index])}: {name}"
+        what = name if name == task.task_id else f"{self.view.subject(task)}: {name}"
         reason = f": {self.view.reason(task)}" if task.state in _TROUBLED and name != "report_run" else ""
         return f"{time.monotonic() - self.started:6.1f} s  {what} {word}{took}{reason}"
 
@@ -194,26 +205,27 @@ def _order(item: tuple[tuple[str, int], TaskState]) -> tuple[int, int]:
 def _table(view: RunView, elapsed_s: float) -> Group:
     head = Text(f"{view.run_id}  {view.state}  {elapsed_s:.0f} s", style="bold")
     steps = Text("  ")
-    for name in ("choose_channels", "poll_channels", "select_videos", "report_run"):
+    for name in ("choose_channels", "pin_image", "poll_channels", "select_videos", "report_run"):
         states = [task.state for (task_id, _), task in view.tasks.items() if task_id == name]
-        steps.append(f"{name} ").append_text(_mark(_worst(states))).append("   ")
+        if states or name != "pin_image":  # there is one with containers only
+            steps.append(f"{name} ").append_text(_mark(_worst(states))).append("   ")
     troubles = [
         Text(f"{view.subject(task)} ({task.task_id.removeprefix(GROUP)}): {view.reason(task)}", style="magenta")
         for task in view.tasks.values()
         if task.state == "up_for_retry"
     ]
-    if not view.video_ids:
+    if not view.batches:
         return Group(head, steps, *troubles)
     table = Table("video", *VIDEO_TASKS, box=None, pad_edge=False, header_style="dim")
-    for index, video_id in enumerate(view.video_ids):
+    for index, batch in enumerate(view.batches):
         cells = []
         for name in VIDEO_TASKS:
-            task = view.video_task(index, name)
+            task = view.batch_task(index, name)
             cell = _mark(task.state if task else None)
             if task and task.duration_s and task.state == "success":
                 cell.append(f" {task.duration_s:.1f} s", style="dim")
             cells.append(cell)
-        table.add_row(Text(view.title(video_id), overflow="ellipsis", no_wrap=True), *cells)
+        table.add_row(Text(view.title(batch), overflow="ellipsis", no_wrap=True), *cells)
     return Group(head, steps, table, *troubles)
 
 

@@ -58,7 +58,7 @@ STAGE_RUNS = Table(
 )  # fmt: skip
 
 # The parts of a manifest's time that do not overlap; the others are within `total`.
-TOTAL_PARTS = ("start", "import", "load", "total")
+TOTAL_PARTS = ("container", "start", "import", "load", "total")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
@@ -15,14 +16,16 @@ from airflow.sdk.execution_time.timeout import timeout
 from channelscribe.contracts import Status
 from channelscribe.settings import get_settings
 from channelscribe.workspace import now
-from channelscribe_airflow.stage_operator import StageOperator
+from channelscribe_airflow.process_operator import ProcessStageOperator
 
 pytestmark = pytest.mark.airflow
 
+CONTEXT = {"ti": SimpleNamespace(map_index=0)}
+
 
 def operator(**arguments):
-    return StageOperator(
-        **{"task_id": "diarize", "stage": "diarize", "video_id": "v1", "profile": "bundled", **arguments}
+    return ProcessStageOperator(
+        **{"task_id": "diarize", "stage": "diarize", "video_ids": ["v1"], "profile": "bundled", **arguments}
     )
 
 
@@ -50,7 +53,7 @@ def assert_dies(pid: int) -> None:
 
 def test_success_returns(workspace, behave):
     behave(code=0, state="done", reason="Three speakers.")
-    assert operator().execute({}) is None
+    assert operator().execute(CONTEXT) is None
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,7 @@ def test_success_returns(workspace, behave):
 def test_exit_code_decides_and_the_reason_is_the_stages_own(workspace, behave, code, state, expected):
     behave(code=code, state=state, reason=f"Because of {code}.")
     with pytest.raises(AirflowException) as caught:
-        operator().execute({})
+        operator().execute(CONTEXT)
     assert type(caught.value) is expected
     assert str(caught.value) == f"Because of {code}."
 
@@ -80,7 +83,7 @@ def test_status_of_an_earlier_attempt_is_not_taken_for_this_ones(workspace, beha
     )
     behave(code=1)
     with pytest.raises(AirflowException, match="ended with exit code 1 and gave no reason"):
-        operator().execute({})
+        operator().execute(CONTEXT)
     status = workspace.read_status("v1", "diarize")
     assert (status.state, status.exit_code) == ("failed", 1)
     assert status.reason != "Old."
@@ -89,7 +92,7 @@ def test_status_of_an_earlier_attempt_is_not_taken_for_this_ones(workspace, beha
 def test_killed_by_the_kernel_is_said_and_recorded(workspace, behave):
     behave(state="running", code=None, reason="Running.", signal=int(signal.SIGKILL))
     with pytest.raises(AirflowException, match=r"killed by signal 9 \(SIGKILL\): out of memory\?") as caught:
-        operator().execute({})
+        operator().execute(CONTEXT)
     assert type(caught.value) is AirflowException
     status = workspace.read_status("v1", "diarize")
     assert (status.state, status.exit_code, status.reason) == ("failed", -9, str(caught.value))
@@ -98,7 +101,7 @@ def test_killed_by_the_kernel_is_said_and_recorded(workspace, behave):
 def test_other_signals_make_no_guess(workspace, behave):
     behave(signal=int(signal.SIGSEGV))
     with pytest.raises(AirflowException, match=r"killed by signal 11 \(SIGSEGV\)\.$"):
-        operator().execute({})
+        operator().execute(CONTEXT)
 
 
 def test_lines_are_logged_as_they_come(workspace, behave, monkeypatch):
@@ -111,7 +114,7 @@ def test_lines_are_logged_as_they_come(workspace, behave, monkeypatch):
         lambda message, *values: logged.append((message % values, time.monotonic())),
         raising=False,
     )
-    task.execute({})
+    task.execute(CONTEXT)
     (command, _), (first, first_at), (second, _), (third, third_at) = logged
     assert command.startswith("Running ")
     assert (first, second, third) == ("first", "!second", "third {not a template} %s")
@@ -121,10 +124,10 @@ def test_lines_are_logged_as_they_come(workspace, behave, monkeypatch):
 def test_timeout_stays_a_timeout_and_kills_grandchildren(workspace, behave, tmp_path):
     behave(hang=True, leave_behind=str(tmp_path / "pid"))
     with pytest.raises(AirflowTaskTimeout), timeout(3):
-        operator(execution_timeout=timedelta(seconds=3)).execute({})
+        operator(execution_timeout=timedelta(seconds=3)).execute(CONTEXT)
     assert_dies(int((tmp_path / "pid").read_text()))
     status = workspace.read_status("v1", "diarize")
-    assert (status.state, status.reason) == ("failed", "The program was stopped: it took longer than 0:00:03.")
+    assert (status.state, status.reason) == ("failed", "It was stopped: it took longer than 0:00:03.")
 
 
 def test_on_kill_ends_program_and_grandchildren(workspace, behave, tmp_path):
@@ -138,7 +141,7 @@ def test_on_kill_ends_program_and_grandchildren(workspace, behave, tmp_path):
     killer = threading.Thread(target=kill_when_running)
     killer.start()
     with pytest.raises(AirflowException, match="was stopped before its end"):
-        task.execute({})
+        task.execute(CONTEXT)
     killer.join()
     assert_dies(int((tmp_path / "pid").read_text()))
 
@@ -146,7 +149,7 @@ def test_on_kill_ends_program_and_grandchildren(workspace, behave, tmp_path):
 def test_what_a_program_leaves_running_is_killed_and_does_not_block(workspace, behave, tmp_path):
     behave(leave_behind=str(tmp_path / "pid"), code=0)
     started = time.monotonic()
-    operator().execute({})
+    operator().execute(CONTEXT)
     assert time.monotonic() - started < 30
     assert_dies(int((tmp_path / "pid").read_text()))
 
@@ -172,7 +175,7 @@ def test_programs_get_none_of_airflows_settings(workspace, behave, tmp_path, mon
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("CHANNELSCRIBE_LIMIT", "7")
     behave(environment_file=str(tmp_path / "environment"))
-    operator().execute({})
+    operator().execute(CONTEXT)
     environment = json.loads((tmp_path / "environment").read_text())
     assert environment["CHANNELSCRIBE_LIMIT"] == "7"
     assert not [name for name in environment if name.startswith("AIRFLOW__")]
@@ -182,28 +185,28 @@ def test_missing_environment_is_one_sentence_and_no_retry(workspace, monkeypatch
     monkeypatch.setenv("CHANNELSCRIBE_STAGES_PYTHON", "/nowhere/python")
     get_settings.cache_clear()
     with pytest.raises(AirflowFailException, match=r"The environment of diarize is not there .*`make setup`"):
-        operator().execute({})
+        operator().execute(CONTEXT)
     assert workspace.read_status("v1", "diarize").exit_code == 78
 
 
 def test_a_video_that_nobody_recorded_gets_no_folder(workspace, behave):
     behave(code=65)
     with pytest.raises(AirflowFailException):
-        operator(video_id="unknown").execute({})
+        operator(video_ids=["unknown"]).execute(CONTEXT)
     assert not workspace.video_dir("unknown").exists()
 
 
 def test_what_is_no_video_id_is_refused(workspace, behave):
     behave(code=0)
     with pytest.raises(AirflowFailException, match="is not a video id"):
-        operator(video_id="../elsewhere").execute({})
+        operator(video_ids=["../elsewhere"]).execute(CONTEXT)
 
 
 @pytest.mark.parametrize(("force", "expected"), [("True", True), ("False", False), (True, True), (False, False)])
 def test_force_is_passed_on(workspace, force, expected):
-    assert ("--force" in operator(force=force).command) is expected
+    assert ("--force" in operator(force=force).command(["v1"])) is expected
 
 
 def test_fetch_audio_runs_in_airflows_environment(workspace):
-    assert operator(stage="fetch_audio").command[0] == sys.executable
-    assert operator(stage="diarize").command[0] == str(get_settings().stages_interpreter)
+    assert operator(stage="fetch_audio").command(["v1"])[0] == sys.executable
+    assert operator(stage="diarize").command(["v1"])[0] == str(get_settings().stages_interpreter)

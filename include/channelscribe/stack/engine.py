@@ -1,0 +1,79 @@
+"""The Docker engine: whether it answers and has the stages' image, and what follows from that for a run."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from docker import APIClient
+from docker.errors import APIError, DockerException, ImageNotFound
+from docker.utils import kwargs_from_env
+from requests.exceptions import RequestException
+
+from channelscribe.errors import ChannelscribeError, MisconfiguredError, TryAgainError
+from channelscribe.settings import Settings
+
+_TIMEOUT_S = 5
+_DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+
+
+@contextmanager
+def docker_client(timeout_s: int = _TIMEOUT_S) -> Iterator[APIClient]:
+    """A client of the engine that ``DOCKER_HOST`` names, or of this machine's.
+
+    Raises:
+        TryAgainError: it does not answer.
+    """
+    address = os.environ.get("DOCKER_HOST") or _DEFAULT_ADDRESS
+    try:
+        client = APIClient(**{"base_url": address, **kwargs_from_env()}, version="auto", timeout=timeout_s)
+    except DockerException as error:
+        raise TryAgainError(
+            f"No Docker engine answers at {address} ({_root_cause(error)}): start it, or let this user reach it."
+        ) from error
+    try:
+        yield client
+    except RequestException as error:
+        raise TryAgainError(f"The Docker engine at {address} went away: {_root_cause(error)}.") from error
+    finally:
+        client.close()
+
+
+def image_id(name: str) -> str:
+    """The id of an image, a digest over all that is in it: ``sha256:`` and 64 hexadecimal digits.
+
+    Args:
+        name: its name with a tag or digest, as the engine knows it.
+
+    Raises:
+        MisconfiguredError: the engine has no such image.
+        TryAgainError: the engine does not answer.
+    """
+    with docker_client() as client:
+        try:
+            return str(client.inspect_image(name)["Id"])
+        except ImageNotFound:
+            raise MisconfiguredError(
+                f"The Docker engine has no image {name}: build it by `make images`, or name another by "
+                "CHANNELSCRIBE_STAGES_IMAGE."
+            ) from None
+        except APIError as error:
+            raise TryAgainError(f"The Docker engine refused to look up {name}: {error.explanation}.") from error
+
+
+def resolve_runtime(settings: Settings) -> Literal["docker", "process"]:
+    """What runs the stages: as the setting says, or what this machine has where it leaves the choice."""
+    if settings.runtime != "auto":
+        return settings.runtime
+    try:
+        image_id(settings.stages_image)
+    except ChannelscribeError:
+        return "process"
+    return "docker"
+
+
+def _root_cause(error: BaseException) -> str:
+    """The last words of an error, which urllib3 and requests wrap several times."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return getattr(error, "strerror", None) or str(error)

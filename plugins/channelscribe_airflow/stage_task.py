@@ -1,0 +1,163 @@
+"""What running a stage over a batch of videos has in common, whatever runs the program."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+
+from channelscribe.contracts import Status
+from channelscribe.errors import ExitCode
+from channelscribe.profiles import STAGES, StageSpec, get_profile
+from channelscribe.settings import get_settings
+from channelscribe.workspace import Workspace
+from channelscribe_airflow.outcomes import code_of, exception_for, failure_of, recorded, write_status
+
+logger = logging.getLogger(__name__)
+
+TEMPLATE_FIELDS = ("video_ids", "profile", "force")
+FINISHED = ("done", "present", "empty")
+
+
+def pending_videos(video_ids: Sequence[str], before: str, log: Any) -> list[str]:
+    """The videos of a batch that every stage before this one has ended well for. The others are named in the log.
+
+    Args:
+        video_ids: the batch.
+        before: name of a stage, or ``load``, which comes after all of them.
+        log: where to.
+
+    Raises:
+        BadInputError: what is no video id, or no video of the workspace.
+        AirflowSkipException: there is none left.
+    """
+    workspace = Workspace(get_settings().data_dir)
+    stages = list(STAGES)
+    earlier = stages[: stages.index(before)] if before in STAGES else stages
+    pending = []
+    for video_id in video_ids:
+        title = workspace.read_video(video_id).title
+        for stage in earlier:
+            status = workspace.read_status(video_id, stage)
+            if status is None or status.state not in FINISHED:
+                reason = status.reason if status else "it was never run."
+                log.warning("%s (%s) is left out: %s: %s", title, video_id, stage, reason)
+                break
+        else:
+            pending.append(video_id)
+    if not pending:
+        raise AirflowSkipException("Nothing is left to do: an earlier stage failed.")
+    return pending
+
+
+def each_video(stage: str, video_ids: Sequence[str], work: Callable[[str], object]) -> None:
+    """Do work that runs in the task itself for each pending video of a batch, whatever happens to the others.
+
+    Args:
+        stage: name of the work, under which its status is recorded.
+        video_ids: the batch.
+        work: called with a video's id.
+
+    Raises:
+        AirflowException: it failed for some; without a retry where that would not help any of them.
+    """
+    failed: dict[str, tuple[int, str]] = {}
+    for video_id in pending_videos(video_ids, stage, logger):
+        try:
+            with recorded(stage, video_id):
+                work(video_id)
+        except AirflowException as error:
+            failed[video_id] = code_of(error), str(error)
+        except Exception as error:
+            logger.exception("%s %s: internal error", stage, video_id)
+            failed[video_id] = ExitCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"
+    if failed:
+        raise failure_of(failed, len(video_ids))
+
+
+class StageTask:
+    """Mixin of the stage operators: the batch, and the state that the task gets from what became of it.
+
+    A video that fails, fails alone: the task is then red, with the reason, and the next stage goes on with the rest.
+    """
+
+    stage: str
+    video_ids: Sequence[str]
+    profile: str
+    force: bool | str
+    execution_timeout: timedelta | None
+    log: Any
+    _stopped = False
+
+    @property
+    def spec(self) -> StageSpec:
+        """How the profile does the stage, once the template fields are rendered."""
+        return get_profile(self.profile).stages[self.stage]
+
+    @property
+    def forced(self) -> bool:
+        """Whether what is there is made again, once the template fields are rendered."""
+        return str(self.force) == "True"
+
+    def gpu(self, map_index: int) -> str | None:
+        """The GPU of one index of the mapped group; None where the profile uses none."""
+        gpus = get_settings().gpus
+        return gpus[max(map_index, 0) % len(gpus)] if self.spec.device == "cuda" else None
+
+    def conclude(self, video_ids: Sequence[str], code: int, started: datetime, ending: str) -> None:
+        """Give the task the state that its videos' statuses stand for. What the program left unsaid is recorded.
+
+        Args:
+            video_ids: the videos that the program was given.
+            code: its exit code, or minus the signal that killed it.
+            started: when it was started: older statuses are of another attempt.
+            ending: a sentence about the end of the program, for videos it could say nothing of itself.
+
+        Raises:
+            AirflowSkipException: there was nothing to do for any video.
+            AirflowFailException: some failed, and a retry would fail the same way.
+            AirflowException: some failed in a way that may pass.
+        """
+        if code == ExitCode.DONE:
+            return
+        if code == ExitCode.NOTHING_TO_DO:
+            status = self._status(video_ids[0], started)
+            raise exception_for(code, status.reason if status else ending)
+        failed: dict[str, tuple[int, str]] = {}
+        for video_id in video_ids:
+            status = self._status(video_id, started)
+            if status is None or status.state == "running":
+                self.record_failure([video_id], code, ending)
+                failed[video_id] = code, ending
+            elif status.state == "failed":
+                failed[video_id] = status.exit_code or code, status.reason
+        # Where none failed the program was killed after its work: a retry finds the artifacts.
+        raise failure_of(failed, len(video_ids)) if failed else exception_for(code, ending)
+
+    def stop_for_time(self, video_ids: Sequence[str], started: datetime) -> None:
+        """Record that the time limit ended the program, for the videos that it had not finished."""
+        self.record_unfinished(video_ids, started, f"It was stopped: it took longer than {self.execution_timeout}.")
+
+    def record_unfinished(self, video_ids: Sequence[str], started: datetime, reason: str) -> None:
+        """Record a failure that may pass, for the videos that the program had not finished."""
+        unfinished = [video_id for video_id in video_ids if not self._is_finished(video_id, started)]
+        self.record_failure(unfinished, ExitCode.TRY_AGAIN, reason)
+
+    def record_failure(self, video_ids: Sequence[str], code: int, reason: str) -> None:
+        """Record the same failure for some videos."""
+        for video_id in video_ids:
+            write_status(self.stage, video_id, "failed", code, reason)
+
+    def refuse(self, video_ids: Sequence[str], code: ExitCode, reason: str) -> AirflowException:
+        """Record that the program could not be started; returns what to raise."""
+        self.record_failure(video_ids, code, reason)
+        return exception_for(code, reason)
+
+    def _is_finished(self, video_id: str, started: datetime) -> bool:
+        status = self._status(video_id, started)
+        return status is not None and status.state != "running"
+
+    def _status(self, video_id: str, started: datetime) -> Status | None:
+        status = Workspace(get_settings().data_dir).read_status(video_id, self.stage)
+        return status if status and status.at >= started else None
