@@ -2,8 +2,9 @@
 #
 #   make demo PYTHON=python3.12     another Python than python3
 #   make demo PORT=8081             another port for Airflow's UI
+#   make up RUNTIME=docker          in containers: see docs/gpu-box.md
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status ingest test format lock docs clean
+.PHONY: help setup demo up down status ingest images test format lock docs clean
 
 PYTHON ?= python3
 CHANNELSCRIBE := bin/channelscribe
@@ -26,7 +27,11 @@ setup: ## make the two environments from the pinned files
 demo: setup ## the main job on a demo channel, from polling to search
 	@$(CHANNELSCRIBE) demo
 
-up: setup ## start Postgres and Airflow in the background
+ifeq ($(RUNTIME),docker)
+up down status:
+	@$(PYTHON) scripts/compose.py $@
+else
+up: setup ## start Postgres and Airflow in the background; RUNTIME=docker: in containers
 	@$(CHANNELSCRIBE) up
 
 down: ## stop them
@@ -34,6 +39,10 @@ down: ## stop them
 
 status: ## say what runs, and where
 	@$(CHANNELSCRIBE) status
+endif
+
+images: ## build the images of the stages and of Airflow; BUILD_NETWORK=host: with this machine's network
+	@$(PYTHON) scripts/images.py $(if $(BUILD_NETWORK),--network $(BUILD_NETWORK))
 
 ingest: setup ## a channel of your own: make ingest CHANNEL=https://www.youtube.com/@handle LIMIT=5
 	@$(CHANNELSCRIBE) ingest $(if $(LIMIT),--limit "$$LIMIT") -- "$$CHANNEL"

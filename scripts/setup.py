@@ -34,7 +34,7 @@ SPACE_GB = {"stages": 9, "airflow": 2}
 DEV_PINS = "tests/requirements.txt"
 
 # All that Channelscribe ever writes below the home folder: nothing else is removed by `make clean`.
-WRITTEN = ("venv", "airflow", "postgres", "postgres.new", "data", "logs", "run")
+WRITTEN = ("venv", "airflow", "compose", "postgres", "postgres.new", "data", "logs", "run")
 
 
 def main() -> None:
@@ -224,6 +224,10 @@ def compile_pins(uv: Path, home: Path) -> None:
 
 def clean(home: Path) -> None:
     """Stop all that runs, and remove what Channelscribe wrote; the home folder too if nothing else is in it."""
+    if (home / "compose" / "env").is_file() and subprocess.run(
+        [sys.executable, "scripts/compose.py", "clean"]
+    ).returncode:
+        fail("The containers and their database must be removed first, and could not be.")
     command = home / "venv" / "airflow" / "bin" / "channelscribe"
     if command.exists() and subprocess.run([str(command), "down"]).returncode:
         say("What runs could not be stopped by `channelscribe down`; its files are removed all the same.")

@@ -1,0 +1,227 @@
+"""Start, stop and look at the containers of docker/compose.yaml.
+
+Runs with the system's Python and its standard library alone. The Makefile calls it for RUNTIME=docker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+from engine import PREFIX, ROOT, docker, fail, has_image, image_names, say, settings
+from setup import home_folder
+
+COMPOSE_FILE = ROOT / "docker" / "compose.yaml"
+PROJECT = "channelscribe"
+# Whom Airflow and the stages run as where root starts them: they never run as root.
+UNPRIVILEGED = 10_001
+SECRETS = ("POSTGRES_PASSWORD", "FERNET_KEY", "JWT_SECRET", "API_SECRET", "PASSWORD")
+READY_TIMEOUT_S = 300
+
+
+def main() -> None:
+    """Do what the argument says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=("up", "down", "status", "clean"))
+    action = parser.parse_args().action
+    home = home_folder()
+    command = docker()
+    call = [*compose_command(command), "--env-file", str(env_file(home)), "--file", str(COMPOSE_FILE)]
+    if action == "up":
+        up(command, call, home)
+    elif not env_file(home).is_file():
+        fail("Nothing was started yet: `make up RUNTIME=docker` does.")
+    elif action == "down":
+        run([*call, "down", "--remove-orphans"])
+    elif action == "clean":
+        run([*call, "down", "--remove-orphans", "--volumes"])
+    else:
+        status(call, home)
+
+
+def up(command: str, call: list[str], home: Path) -> None:
+    """Start everything, and wait until it is well."""
+    for image in image_names().values():
+        if not has_image(command, image):
+            fail(f"The image {image} is missing: `make images` builds it.")
+    variables = prepare(home)
+    run([*call, "up", "--detach", "--remove-orphans"])
+    say("Waiting until Airflow is well ...")
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while sick := unhealthy(variables):
+        if time.monotonic() > deadline:
+            fail(f"{', '.join(sick)} not well after {READY_TIMEOUT_S} s: see `{shlex.join([*call, 'logs', sick[0]])}`.")
+        time.sleep(1)
+    say_where(variables, home)
+
+
+def status(call: list[str], home: Path) -> None:
+    """Show the containers; the exit code is 1 if something is not well."""
+    run([*call, "ps"])
+    variables = read_variables(env_file(home))
+    if sick := unhealthy(variables):
+        fail(f"Not well: {', '.join(sick)}. `make up RUNTIME=docker` starts what is down.")
+    say_where(variables, home)
+
+
+def prepare(home: Path) -> dict[str, str]:
+    """Make the folders, and the file of the variables that compose reads; secrets are made once and then stay."""
+    chosen = settings()
+    data = Path(chosen.get(PREFIX + "DATA_ROOT", home / "data"))
+    models = Path(chosen.get(PREFIX + "MODELS_ROOT", home / "models"))
+    socket = Path(chosen.get(PREFIX + "DOCKER_SOCKET", "/var/run/docker.sock"))
+    folders = {"DATA_ROOT": data.expanduser().absolute(), "MODELS_ROOT": models.expanduser().absolute()}
+    try:
+        gid = socket.stat().st_gid
+    except OSError as error:
+        fail(
+            f"The socket {socket} can't be reached ({error.strerror}): set CHANNELSCRIBE_DOCKER_SOCKET to the engine's."
+        )
+    own = [home / "compose" / "airflow", home / "compose" / "logs"]
+    for folder in (*own, *folders.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+    user = owner(folders["DATA_ROOT"], own)
+
+    known = read_variables(env_file(home))
+    variables = {**chosen, **{PREFIX + name: str(path) for name, path in folders.items()}}
+    variables |= {PREFIX + "HOME": str(home), PREFIX + "DOCKER_GID": str(gid)}
+    variables |= {PREFIX + "UID": str(user[0]), PREFIX + "GID": str(user[1])}
+    for name in SECRETS:
+        variables[PREFIX + name] = known.get(PREFIX + name) or new_secret(name)
+    write_private(
+        env_file(home), "".join(f"{name}={quoted(name, value)}\n" for name, value in sorted(variables.items()))
+    )
+    password = home / "compose" / "airflow" / "password.json"
+    write_private(password, json.dumps({"admin": variables[PREFIX + "PASSWORD"]}))
+    if os.geteuid() == 0:
+        os.chown(password, *user)
+    line = f"127.0.0.1:{archive_port(variables)}:archive:channelscribe:{variables[PREFIX + 'POSTGRES_PASSWORD']}\n"
+    write_private(passfile(home), line)
+    return variables
+
+
+def owner(data: Path, own: list[Path]) -> tuple[int, int]:
+    """Whom Airflow and the stages run as: the owner of the data. What root owns is handed to a user without rights."""
+    found = data.stat()
+    user = (found.st_uid, found.st_gid) if found.st_uid else (UNPRIVILEGED, UNPRIVILEGED)
+    if os.geteuid() != 0:
+        if user[0] != os.geteuid():
+            fail(
+                f"{data} belongs to another user (uid {found.st_uid}): start this as that user, or give it to yourself."
+            )
+        return user
+    for folder in (data, *own):
+        if folder.stat().st_uid == user[0]:
+            continue
+        say(f"Handing {folder} to the user {user[0]}, as whom Airflow and the stages run.")
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, *user, follow_symlinks=False)
+    return user
+
+
+def new_secret(name: str) -> str:
+    """A random one, in the form that its reader needs."""
+    if name == "FERNET_KEY":
+        return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return secrets.token_urlsafe(12 if name == "PASSWORD" else 48)
+
+
+def env_file(home: Path) -> Path:
+    """The file of the variables that compose reads."""
+    return home / "compose" / "env"
+
+
+def passfile(home: Path) -> Path:
+    """The archive's password as libpq reads it, so that it need not stand in a connection string."""
+    return home / "compose" / "pgpass"
+
+
+def read_variables(path: Path) -> dict[str, str]:
+    """The variables of a file that we wrote; none if it isn't there."""
+    if not path.is_file():
+        return {}
+    pairs = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines())
+    return {name: value[1:-1] for name, _, value in pairs}
+
+
+def quoted(name: str, value: str) -> str:
+    """The value so that every compose takes it literally."""
+    if "'" in value or "\n" in value:
+        fail(f"{name} holds a quotation mark or a line break, which can't be handed to compose.")
+    return f"'{value}'"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    temporary = path.with_suffix(".new")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(text)
+    temporary.replace(path)
+
+
+def compose_command(command: str) -> list[str]:
+    """Compose as the engine's plugin, or as a program of its own."""
+    if subprocess.run([command, "compose", "version"], capture_output=True).returncode == 0:
+        return [command, "compose"]
+    if found := shutil.which("docker-compose"):
+        return [found]
+    fail("Docker's compose is not installed: install docker-compose-plugin (docker-compose on Debian).")
+
+
+def unhealthy(variables: dict[str, str]) -> list[str]:
+    """The parts of Airflow that are not well, as the services are called."""
+    parts = {
+        "metadatabase": "api-server",
+        "scheduler": "scheduler",
+        "triggerer": "triggerer",
+        "dag_processor": "dag-processor",
+    }
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url(variables)}/api/v2/monitor/health", timeout=5) as response:
+            health = json.load(response)
+    except (OSError, ValueError):
+        return ["api-server"]
+    return [name for part, name in parts.items() if health.get(part, {}).get("status") != "healthy"]
+
+
+def url(variables: dict[str, str]) -> str:
+    """Address of Airflow's UI and API."""
+    return f"http://127.0.0.1:{variables.get(PREFIX + 'PORT', '8080')}"
+
+
+def say_where(variables: dict[str, str], home: Path) -> None:
+    """Say where everything is."""
+    say(f"Airflow: {url(variables)} (user admin, password {variables[PREFIX + 'PASSWORD']})")
+    dsn = f"host=127.0.0.1 port={archive_port(variables)} dbname=archive user=channelscribe passfile={passfile(home)}"
+    say(f'For bin/channelscribe, in .env: CHANNELSCRIBE_ARCHIVE_DSN="{dsn}"')
+
+
+def archive_port(variables: dict[str, str]) -> str:
+    """The port of the archive on this machine's loopback."""
+    return variables.get(PREFIX + "ARCHIVE_PORT", "5433")
+
+
+def run(call: list[str]) -> None:
+    """Run compose; its failure ends this."""
+    # What compose reads is in its file alone.
+    environment = {"COMPOSE_PROJECT_NAME": PROJECT}
+    environment |= {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    if subprocess.run(call, env=environment, cwd=ROOT).returncode:
+        fail("Compose failed; the reason is above.")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        fail("Interrupted.")

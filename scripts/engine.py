@@ -1,0 +1,73 @@
+"""What the scripts around the Docker engine share: the engine itself, and the settings as this machine has them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parents[1]
+PREFIX = "CHANNELSCRIBE_"
+
+
+def docker() -> str:
+    """Path of the docker command, with an engine that answers."""
+    command = shutil.which("docker")
+    if command is None:
+        fail(
+            "Docker is not installed: install Docker Engine (docs/gpu-box.md), or use `make up` without RUNTIME=docker."
+        )
+    asked = subprocess.run([command, "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True)
+    if asked.returncode:
+        reason = (asked.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        fail(f"No Docker engine answers ({reason}): start it, or let your user reach it (usermod -aG docker).")
+    return command
+
+
+def has_image(command: str, image: str) -> bool:
+    """Whether the engine has an image."""
+    return subprocess.run([command, "image", "inspect", image], capture_output=True).returncode == 0
+
+
+def settings() -> dict[str, str]:
+    """Channelscribe's settings, by their variable: the environment's before those of .env; empty ones left out."""
+    found: dict[str, str] = {}
+    env_file = ROOT / ".env"
+    if env_file.is_file():
+        for line in env_file.read_text(encoding="utf-8").splitlines():
+            name, equals, value = line.strip().partition("=")
+            if equals and name.strip().startswith(PREFIX):
+                found[name.strip()] = value.strip().strip("\"'")
+    found.update({name: value for name, value in os.environ.items() if name.startswith(PREFIX)})
+    return {name: value for name, value in found.items() if value}
+
+
+def image_names() -> dict[str, str]:
+    """The name of each image that we build."""
+    names = {part: f"channelscribe/{part}:{project_version()}" for part in ("stages", "airflow")}
+    return {part: settings().get(f"{PREFIX}{part.upper()}_IMAGE", name) for part, name in names.items()}
+
+
+def project_version() -> str:
+    """The project's version."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(content["project"]["version"])
+
+
+def say(text: str) -> None:
+    """Tell the user."""
+    print(f"{_program()}: {text}", flush=True)
+
+
+def fail(text: str) -> NoReturn:
+    """End with one line."""
+    print(f"{_program()}: {text}", file=sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def _program() -> str:
+    return Path(sys.argv[0]).stem
