@@ -1,11 +1,14 @@
 """A stage program of the tests' own in the place of the stages' interpreter, and a workspace with three videos."""
 
 import json
+import os
 import runpy
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,14 +18,15 @@ from channelscribe.settings import get_settings
 from channelscribe.workspace import Workspace, now
 
 runpy.run_path(str(Path(__file__).parents[1] / "dags" / "airflow_environment.py"))
+docker_engine = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "docker_engine.py")))
 
 collect_ignore_glob = [] if find_spec("airflow") else ["test_*.py"]
 
 PROGRAM = Path(__file__).parent / "stage_program.py"
 
 
-def add_video(workspace: Workspace, video_id: str, title: str, fetched: str = "done") -> None:
-    """Record a video whose audio was fetched, or not."""
+def record_video(workspace: Workspace, video_id: str, title: str) -> None:
+    """Record a video whose audio was fetched."""
     workspace.write_video(
         Video(
             video_id=video_id,
@@ -33,7 +37,7 @@ def add_video(workspace: Workspace, video_id: str, title: str, fetched: str = "d
             channel_title="X",
         )
     )
-    write_status(workspace, video_id, "fetch_audio", fetched)
+    write_status(workspace, video_id, "fetch_audio", "done")
 
 
 def write_status(workspace: Workspace, video_id: str, stage: str, state: str, reason: str = "Because.") -> None:
@@ -52,7 +56,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     get_settings.cache_clear()
     workspace = Workspace(get_settings().data_dir)
     for number, video_id in enumerate(("v1", "v2", "v3"), start=1):
-        add_video(workspace, video_id, f"Title {number}")
+        record_video(workspace, video_id, f"Title {number}")
     yield workspace
     get_settings.cache_clear()
 
@@ -65,3 +69,37 @@ def behave(workspace: Workspace) -> Callable[..., None]:
         (workspace.data_root / "behaviour.json").write_text(json.dumps(behaviour))
 
     return set_behaviour
+
+
+@pytest.fixture
+def add_video(workspace: Workspace) -> Callable[[str, str], None]:
+    """Record one more video, by id and title."""
+    return lambda video_id, title: record_video(workspace, video_id, title)
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """A client of the Docker engine."""
+    with closing(docker_engine.connect()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def image(engine) -> str:
+    """Id of the image whose program does what `script` says."""
+    name = f"channelscribe-test-{os.getpid()}"
+    yield docker_engine.import_program(engine, name)
+    engine.remove_image(f"{name}:test", force=True)
+
+
+@pytest.fixture
+def script(workspace: Workspace) -> Callable[[str], None]:
+    """Say what the image's program is to do."""
+    return lambda text: docker_engine.behave(workspace.data_root, text)
+
+
+@pytest.fixture
+def private_engine(tmp_path_factory):
+    """An engine of the test's own, that can be stopped and started."""
+    with docker_engine.PrivateEngine(tmp_path_factory.mktemp("engine")) as result:
+        yield result
