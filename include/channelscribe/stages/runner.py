@@ -1,26 +1,26 @@
 """The one runner under all stages: arguments, checks, manifests, statuses, timing, device check and exit codes."""
 
 import argparse
-import importlib
 import logging
+import os
 import resource
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NoReturn, TypeVar
 
-import psutil
-
 from channelscribe.contracts import Manifest, Status, Video
-from channelscribe.errors import ChannelscribeError, ExitCode, MisconfiguredError
+from channelscribe.errors import ChannelscribeError, ExitCode
 from channelscribe.models import ENGINES, Engine
 from channelscribe.profiles import PROFILES, STAGES, Profile, StageSpec, get_profile
+from channelscribe.stages.clock import Clock, start_up
+from channelscribe.stages.engines import load_engine
+from channelscribe.stages.logs import at_work_on, start_logging
+from channelscribe.telemetry.gpu import GpuSampler
 from channelscribe.workspace import MANIFEST, Artifact, Workspace, describe_outputs, digest_of, fingerprint, now
 
 logger = logging.getLogger(__name__)
@@ -28,21 +28,8 @@ logger = logging.getLogger(__name__)
 E = TypeVar("E")
 State = Literal["running", "done", "present", "empty", "failed"]
 
-
-@dataclass
-class Clock:
-    """Seconds spent, by part."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a part."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - started
+# Id of the image that the program's container was made from, set by whoever made it.
+IMAGE = "CHANNELSCRIBE_IMAGE"
 
 
 @dataclass(frozen=True)
@@ -91,12 +78,12 @@ class Stage(ABC, Generic[E]):
 def main(stage: Stage[Any], arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a stage as a program and exit with its code."""
     options = parser(stage.name).parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    start_logging(stage.name)
     try:
         profile = get_profile(options.profile)
         code = Run(stage, profile, Workspace(options.data_root), options.device, force=options.force)(options.video_ids)
     except ChannelscribeError as error:
-        logger.error("%s: %s", stage.name, error)
+        logger.error("%s", error)
         code = error.exit_code
     logging.shutdown()
     sys.exit(int(code))
@@ -144,8 +131,7 @@ class Run:
         self.device = (device or self.spec.device) if self.spec.engine in ENGINES else "cpu"
         self.force = force
         self._engine: Engine | None = None
-        self._start_up = Clock()
-        self._start_up.seconds["start"] = max(0.0, time.time() - psutil.Process().create_time())
+        self._start_up = start_up()
 
     def __call__(self, video_ids: Sequence[str]) -> ExitCode:
         """Do the stage for every video, whatever happens to the others.
@@ -154,7 +140,10 @@ class Run:
             0 if all is done, 99 if there was nothing to do for any, else the code of the worst failure,
             where one that a retry may heal comes first.
         """
-        codes = {self._do(video_id) for video_id in video_ids}
+        codes = set()
+        for video_id in video_ids:
+            codes.add(self._do(video_id))
+            at_work_on(None)
         for code in (ExitCode.TRY_AGAIN, ExitCode.INTERNAL_ERROR, ExitCode.MISCONFIGURED, ExitCode.BAD_INPUT):
             if code in codes:
                 return code
@@ -165,11 +154,12 @@ class Run:
             video = self.workspace.read_video(video_id)
         except ChannelscribeError as error:
             # A video that nobody recorded has no folder, and gets none by being asked for.
-            logger.error("%s %r: %s", self.stage.name, video_id, error)
+            logger.error("%r: %s", video_id, error)
             return error.exit_code
         except OSError as error:
-            logger.error("%s %r: the system refused: %s", self.stage.name, video_id, error)
+            logger.error("%r: the system refused: %s", video_id, error)
             return ExitCode.TRY_AGAIN
+        at_work_on(video_id)
         try:
             self._say(video_id, "running", None, "Running.")
             return self._ensure(video)
@@ -180,7 +170,7 @@ class Run:
         except MemoryError:
             code, reason = ExitCode.TRY_AGAIN, "Out of memory: give the stage more, or run fewer at once."
         except Exception as error:
-            logger.exception("%s %s: internal error", self.stage.name, video_id)
+            logger.exception("Internal error")
             # torch's out-of-memory errors are RuntimeErrors of its own, known here by name: torch may not be imported.
             if type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):
                 code, reason = (
@@ -208,43 +198,34 @@ class Run:
         clock = Clock()
         with self.workspace.new_artifact(video_id, self.stage.name, name) as out:
             started = time.perf_counter()
-            outcome = self.stage.process(Job(video, self.spec, inputs, out, self.workspace, clock), engine)
+            with GpuSampler(self.device) as gpu:
+                outcome = self.stage.process(Job(video, self.spec, inputs, out, self.workspace, clock), engine)
             clock.seconds["total"] = time.perf_counter() - started
-            manifest = self._manifest(video_id, name, digests, out, outcome, clock)
+            manifest = self._manifest(video_id, name, digests, out, outcome, clock, gpu)
             (out / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         code = ExitCode.NOTHING_TO_DO if outcome.empty else ExitCode.DONE
         self._say(video_id, "empty" if outcome.empty else "done", code, outcome.summary)
         return code
 
     def _loaded_engine(self) -> Engine | None:
-        """The engine, imported and loaded at the first video that needs it, and checked to be on the device."""
-        module_name = ENGINES.get(self.spec.engine)
-        if module_name is None or self._engine is not None:
-            return self._engine
-        with self._start_up.part("import"):
-            try:
-                module = importlib.import_module(module_name)
-            except ImportError as error:
-                raise MisconfiguredError(
-                    f"The engine {self.spec.engine} is not installed in {sys.prefix} ({error}): run `make setup`."
-                ) from error
-        with self._start_up.part("load"):
-            engine: Engine = module.load(self.spec, self.device)
-        if engine.device != self.device:
-            raise MisconfiguredError(
-                f"{self.spec.model} was asked to run on {self.device} but is on {engine.device}: "
-                "check the driver and the installation, or choose the device by --device."
-            )
-        logger.info("%s: %s on %s (asked for %s)", self.stage.name, self.spec.model, engine.device, self.device)
-        self._engine = engine
-        return engine
+        """The engine, loaded at the first video that needs it; None of a stage without a model."""
+        if self._engine is None and self.spec.engine in ENGINES:
+            self._engine = load_engine(self.spec, self.device, self._start_up)
+        return self._engine
 
     def _manifest(
-        self, video_id: str, name: str, inputs: dict[str, str], out: Path, outcome: Outcome, clock: Clock
+        self,
+        video_id: str,
+        name: str,
+        inputs: dict[str, str],
+        out: Path,
+        outcome: Outcome,
+        clock: Clock,
+        gpu: GpuSampler,
     ) -> Manifest:
         outputs = describe_outputs(out)
-        # Start, import and load are paid once per call: the first video made by it carries them.
-        start_up, self._start_up = self._start_up, Clock()
+        # Container, start, import and load are paid once per call: the first video made by it carries them.
+        paid_once, self._start_up = self._start_up, Clock()
         return Manifest(
             channelscribe_version=version("channelscribe"),
             stage=self.stage.name,
@@ -263,16 +244,18 @@ class Run:
             device_requested=self.device,
             device_used=self._engine.device if self._engine else "cpu",
             audio_s=outcome.audio_s,
-            processing_s={**start_up.seconds, **clock.seconds},
+            processing_s={**paid_once.seconds, **clock.seconds},
             peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            gpu_samples=None,
+            gpu_samples=gpu.samples,
+            gpu_unavailable=gpu.unavailable,
+            image=os.environ.get(IMAGE) or None,
             metrics=dict(outcome.metrics),
             finished_at=now(),
         )
 
     def _say(self, video_id: str, state: State, code: ExitCode | None, reason: str) -> None:
         level = logging.ERROR if state == "failed" else logging.INFO
-        logger.log(level, "%s %s: %s", self.stage.name, video_id, reason)
+        logger.log(level, "%s", reason)
         status = Status(
             video_id=video_id,
             stage=self.stage.name,
@@ -284,4 +267,4 @@ class Run:
         try:
             self.workspace.write_status(status)
         except OSError as error:
-            logger.error("%s %s: the status could not be written: %s", self.stage.name, video_id, error)
+            logger.error("The status could not be written: %s", error)

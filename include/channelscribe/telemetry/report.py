@@ -6,11 +6,12 @@ from datetime import datetime
 
 from channelscribe.contracts import Manifest
 from channelscribe.profiles import STAGES, Profile
+from channelscribe.telemetry.gpu_use import GpuUse, gpu_use
 from channelscribe.workspace import Workspace
 
 NO_REASON = "it gave no reason: see the log of its task"
 
-_START_UP = ("start", "import", "load")
+_START_UP = ("container", "start", "import", "load")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class StageTime:
         stage: name of the stage.
         n_videos: videos that it worked on; those whose artifact was there already do not count.
         audio_s: seconds of audio in them.
+        container_s: seconds until the programs' processes began, where containers were made for them.
         start_s: seconds until the programs ran their first line.
         import_s: seconds spent on importing the engine.
         load_s: seconds spent on loading the model.
@@ -30,15 +32,21 @@ class StageTime:
     stage: str
     n_videos: int
     audio_s: float
+    container_s: float
     start_s: float
     import_s: float
     load_s: float
     work_s: float
 
     @property
+    def start_up_s(self) -> float:
+        """All the seconds before the work."""
+        return self.container_s + self.start_s + self.import_s + self.load_s
+
+    @property
     def total_s(self) -> float:
         """All the seconds of the stage."""
-        return self.start_s + self.import_s + self.load_s + self.work_s
+        return self.start_up_s + self.work_s
 
     @property
     def rtfx(self) -> float | None:
@@ -68,6 +76,7 @@ class RunReport:
         failed: the videos that failed.
         failed_channels: reason by channel that could not be polled.
         stage_times: time by stage, in the order of work.
+        gpu_uses: what the GPU did, by stage that asked for one.
     """
 
     n_channels: int
@@ -77,6 +86,7 @@ class RunReport:
     failed: tuple[FailedVideo, ...]
     failed_channels: Mapping[str, str] = field(default_factory=dict)
     stage_times: tuple[StageTime, ...] = ()
+    gpu_uses: Mapping[str, GpuUse] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -133,15 +143,9 @@ class RunReport:
             for channel, reason in self.failed_channels.items():
                 yield f"| {_cell(channel)} | {_cell(reason)} |"
         if self.stage_times:
-            yield ""
-            yield "| stage | videos | audio s | start s | import s | load s | work s | total s | RTFx |"
-            yield "| --- |" + " ---: |" * 8
-            for time in self.stage_times:
-                rtfx = "" if time.rtfx is None else f"{time.rtfx:.1f}"
-                yield (
-                    f"| {time.stage} | {time.n_videos} | {time.audio_s:.1f} | {time.start_s:.1f} | {time.import_s:.1f} "
-                    f"| {time.load_s:.1f} | {time.work_s:.1f} | {time.total_s:.1f} | {rtfx} |"
-                )
+            yield from ("", *_time_lines(self.stage_times))
+        if self.gpu_uses:
+            yield from ("", *_gpu_lines(self.gpu_uses))
 
 
 def run_report(
@@ -168,6 +172,7 @@ def run_report(
         n_listed: videos that the channels list.
     """
     loaded = tuple(video_id for video_id in selected if video_id not in failed_stages)
+    manifests = _manifests(workspace, profile, selected, started_at)
     return RunReport(
         n_channels=n_channels,
         n_listed=n_listed,
@@ -179,8 +184,17 @@ def run_report(
             if video_id in failed_stages
         ),
         failed_channels=dict(failed_channels),
-        stage_times=tuple(_stage_times(workspace, profile, selected, started_at)),
+        stage_times=tuple(stage_time(stage, made) for stage, made in manifests.items()),
+        gpu_uses={stage: use for stage, made in manifests.items() if (use := gpu_use(made))},
     )
+
+
+def stage_time(stage: str, manifests: Sequence[Manifest]) -> StageTime:
+    """The time that a stage spent on some videos, from their manifests."""
+    container_s, start_s, import_s, load_s = (_sum(manifests, part) for part in _START_UP)
+    audio_s = sum(manifest.audio_s for manifest in manifests)
+    work_s = _sum(manifests, "total")
+    return StageTime(stage, len(manifests), audio_s, container_s, start_s, import_s, load_s, work_s)
 
 
 def _is_without_speech(workspace: Workspace, video_id: str, profile: Profile) -> bool:
@@ -194,17 +208,51 @@ def _failed_video(workspace: Workspace, video_id: str, stage: str) -> FailedVide
     return FailedVideo(video_id, workspace.read_video(video_id).title, stage, reason)
 
 
-def _stage_times(
+def _manifests(
     workspace: Workspace, profile: Profile, selected: Sequence[str], started_at: datetime
-) -> Iterator[StageTime]:
+) -> dict[str, list[Manifest]]:
+    """What was made in the run, by stage in the order of work; stages that made nothing are left out."""
+    made = {}
     for stage in STAGES:
         artifacts = [workspace.current(video_id, stage, profile) for video_id in selected]
         manifests = [artifact.manifest for artifact in artifacts if artifact]
-        manifests = [manifest for manifest in manifests if manifest.finished_at >= started_at]
-        if manifests:
-            start_s, import_s, load_s = (_sum(manifests, part) for part in _START_UP)
-            audio_s = sum(manifest.audio_s for manifest in manifests)
-            yield StageTime(stage, len(manifests), audio_s, start_s, import_s, load_s, _sum(manifests, "total"))
+        made[stage] = [manifest for manifest in manifests if manifest.finished_at >= started_at]
+    return {stage: manifests for stage, manifests in made.items() if manifests}
+
+
+def _time_lines(times: Sequence[StageTime]) -> Iterator[str]:
+    yield "| stage | videos | audio s | container s | start s | import s | load s | work s | total s | RTFx |"
+    yield "| --- |" + " ---: |" * 9
+    for time in times:
+        rtfx = "" if time.rtfx is None else f"{time.rtfx:.1f}"
+        yield (
+            f"| {time.stage} | {time.n_videos} | {time.audio_s:.1f} | {time.container_s:.1f} | {time.start_s:.1f} "
+            f"| {time.import_s:.1f} | {time.load_s:.1f} | {time.work_s:.1f} | {time.total_s:.1f} | {rtfx} |"
+        )
+    total_s, start_up_s = (sum(parts) for parts in zip(*((t.total_s, t.start_up_s) for t in times), strict=True))
+    if total_s:
+        share = 100 * start_up_s / total_s
+        yield ""
+        yield f"Starts cost {share:.1f} % of the stages' time: {start_up_s:.1f} s of {total_s:.1f} s."
+
+
+def _gpu_lines(uses: Mapping[str, GpuUse]) -> Iterator[str]:
+    if any(use.n_videos for use in uses.values()):
+        yield "| stage | SM %, min | median | max | busy share | VRAM %, max |"
+        yield "| --- |" + " ---: |" * 5
+    for stage, use in uses.items():
+        if use.n_videos:
+            percents = (_percent(p) for p in (use.min_sm_percent, use.median_sm_percent, use.max_sm_percent))
+            busy = "unknown" if use.busy_share is None else f"{use.busy_share:.2f}"
+            yield f"| {stage} | {' | '.join(percents)} | {busy} | {_percent(use.max_vram_percent)} |"
+    yield ""
+    for stage, use in uses.items():
+        for reason in use.unavailable:
+            yield f"- {stage}: GPU: unavailable ({_cell(reason)})"
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f}"
 
 
 def _sum(manifests: Sequence[Manifest], part: str) -> float:
