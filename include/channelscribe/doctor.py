@@ -11,9 +11,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
-from channelscribe.errors import ChannelscribeError
+from channelscribe.errors import ChannelscribeError, MisconfiguredError
+from channelscribe.pools import VRAM_POOL, pool_slots, require_room
 from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings
+from channelscribe.stack.engine import gpus, image_id, require_gpu_runtime, resolve_runtime
 from channelscribe.store.connection import archive_dsn, errors_in_words, open_connection
 from channelscribe.store.migrate import pending
 
@@ -84,6 +86,9 @@ def run_checks(settings: Settings) -> list[Check]:
         check_pgvector,
         check_migrations,
         check_models,
+        check_pool,
+        check_runtime,
+        check_gpu,
         check_network,
     )
     return [check(settings) for check in checks]
@@ -170,6 +175,49 @@ def check_models(settings: Settings) -> Check:
         printed = done.stderr.strip().splitlines()
         return Check("models", "failed", printed[-1] if printed else f"exit code {done.returncode}", remedy)
     return Check("models", "ok", f"profile {settings.profile}, {interpreter}")
+
+
+def check_pool(settings: Settings) -> Check:
+    """Does the pool hold what every stage of the profile takes?"""
+    try:
+        profile = get_profile(settings.profile)
+        require_room(profile)
+        slots = pool_slots(VRAM_POOL)
+    except ChannelscribeError as error:
+        return _failed("pool", error)
+    most = max(spec.memory_gib for spec in profile.stages.values())
+    return Check("pool", "ok", f"{VRAM_POOL} has {slots} slots, a stage of {profile.name} takes up to {most}")
+
+
+def check_runtime(settings: Settings) -> Check:
+    """Where containers are asked for: does the engine answer, and has it the image?"""
+    runtime = resolve_runtime(settings)
+    if runtime == "process":
+        return Check("runtime", "ok", "stages run as child processes")
+    try:
+        found = image_id(settings.stages_image)
+    except ChannelscribeError as error:
+        return _failed("runtime", error)
+    return Check("runtime", "ok", f"stages run in containers of {settings.stages_image} ({found[:19]})")
+
+
+def check_gpu(settings: Settings) -> Check:
+    """Where the profile asks for GPUs: are those of the settings there, and can containers have them?"""
+    try:
+        profile = get_profile(settings.profile)
+        if all(spec.device == "cpu" for spec in profile.stages.values()):
+            return Check("GPU", "ok", f"the profile {profile.name} needs none")
+        present = gpus()
+        for gpu in settings.gpus:
+            if gpu not in present:
+                raise MisconfiguredError(
+                    f"There is no GPU {gpu}: set CHANNELSCRIBE_GPUS to what `nvidia-smi -L` lists."
+                )
+        if resolve_runtime(settings) == "docker":
+            require_gpu_runtime()
+    except ChannelscribeError as error:
+        return _failed("GPU", error)
+    return Check("GPU", "ok", ", ".join(present[gpu] for gpu in settings.gpus))
 
 
 def check_network(settings: Settings, url: str = "https://www.youtube.com/generate_204") -> Check:

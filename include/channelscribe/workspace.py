@@ -29,7 +29,10 @@ C = TypeVar("C", bound=Contract)
 
 MANIFEST = "manifest.json"
 _TEMPORARY_PREFIX = ".new-"
+_PARTIAL_PREFIX = ".partial-"
 _DOOMED = "old"
+# Of what killed attempts may leave beside the artifacts.
+LEFTOVER_PREFIXES = (_TEMPORARY_PREFIX, _PARTIAL_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Workspace:
 
     def partial_download(self, video_id: str, spec: StageSpec) -> Path:
         """Folder of an unfinished download; its name is stable, so that a retry resumes it."""
-        return self.stage_dir(video_id, "fetch_audio") / f".partial-{fingerprint('fetch_audio', spec, {})}"
+        return self.stage_dir(video_id, "fetch_audio") / f"{_PARTIAL_PREFIX}{fingerprint('fetch_audio', spec, {})}"
 
     def write_video(self, video: Video) -> None:
         """Record what polling knows of a video."""

@@ -15,8 +15,8 @@ from requests.exceptions import RequestException
 
 from channelscribe.errors import ExitCode
 from channelscribe.settings import get_settings
+from channelscribe.stack import containers
 from channelscribe.workspace import now
-from channelscribe_airflow import containers
 from channelscribe_airflow.command import stage_command
 from channelscribe_airflow.outcomes import describe_ending, expected_errors
 from channelscribe_airflow.stage_task import TEMPLATE_FIELDS, StageTask, pending_videos

@@ -17,7 +17,8 @@ from airflow.sdk.execution_time.timeout import timeout
 from docker.errors import NotFound
 
 from channelscribe.settings import get_settings
-from channelscribe_airflow import containers, docker_operator
+from channelscribe.stack import containers
+from channelscribe_airflow import docker_operator
 from channelscribe_airflow.docker_operator import DockerStageOperator
 
 pytestmark = pytest.mark.airflow
@@ -49,7 +50,7 @@ def operator(engine, image, workspace):
 
 
 def left(engine):
-    return [container_id for container_id, _ in containers.of_installation(engine)]
+    return list(containers.of_installation(engine, get_settings().data_dir))
 
 
 def execute(task, **ti):

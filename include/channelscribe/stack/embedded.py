@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,10 +18,12 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from channelscribe.airflow_settings import SETTINGS_FILE
-from channelscribe.errors import MisconfiguredError, TryAgainError
+from channelscribe.errors import ChannelscribeError, MisconfiguredError, TryAgainError
 from channelscribe.settings import PROJECT_ROOT, Settings
+from channelscribe.stack import containers
 from channelscribe.stack.airflow_api import AirflowApi
 from channelscribe.stack.demo_channel import recording_paths
+from channelscribe.stack.engine import docker_client, image_id, resolve_runtime
 from channelscribe.stack.environment import USER, airflow_environment, base_url, read_secrets, stack_environment
 from channelscribe.stack.ports import require_free
 from channelscribe.stack.postgres import EmbeddedPostgres
@@ -136,9 +138,10 @@ class Stack:
             say(f"Stopped {leftovers} processes that an earlier run left behind.")
         self._record_file.unlink(missing_ok=True)
         require_free(self.settings.port, "Airflow", "PORT")
+        settings = self.settings.model_copy(update={"runtime": self._runtime(say)})
         say("Starting Postgres.")
         self.postgres.start()
-        environment = airflow_environment(self.settings, channels, parse_dsn(self.postgres.dsn("airflow")))
+        environment = airflow_environment(settings, channels, parse_dsn(self.postgres.dsn("airflow")))
         upgrade(archive_dsn(self.settings))
         self._prepare_airflow(environment, say)
         say("Starting Airflow.")
@@ -176,6 +179,7 @@ class Stack:
             How many processes of Airflow and its tasks there were.
         """
         count = stop_processes(self.home)
+        self._remove_containers()
         self.postgres.stop()
         self._record_file.unlink(missing_ok=True)
         return count
@@ -187,6 +191,20 @@ class Stack:
         except OSError:
             return "it left no log"
         return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
+
+    def _runtime(self, say: Say) -> str:
+        """What runs the stages: settled here for all of Airflow's processes, so that none has to ask the engine."""
+        runtime = resolve_runtime(self.settings)
+        if runtime == "docker":
+            image_id(self.settings.stages_image)
+            say(f"Stages run in containers of {self.settings.stages_image}.")
+        return runtime
+
+    def _remove_containers(self) -> None:
+        """Remove the containers of tasks that were stopped too fast to do it. An engine that is gone runs none."""
+        with suppress(ChannelscribeError), docker_client() as client:
+            for container_id in containers.of_installation(client, self.settings.data_dir):
+                containers.remove(client, container_id)
 
     @property
     def _record_file(self) -> Path:

@@ -1,6 +1,7 @@
 """The Docker engine: whether it answers and has the stages' image, and what follows from that for a run."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -12,6 +13,12 @@ from requests.exceptions import RequestException
 
 from channelscribe.errors import ChannelscribeError, MisconfiguredError, TryAgainError
 from channelscribe.settings import Settings
+
+NO_GPU_RUNTIME = (
+    "The Docker engine can't hand GPUs to containers: install the NVIDIA Container Toolkit (docs/gpu-box.md), or "
+    "choose a profile for the CPU."
+)
+NO_DRIVER = "The NVIDIA driver does not answer on this machine: see what `nvidia-smi` says."
 
 _TIMEOUT_S = 5
 _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
@@ -70,6 +77,37 @@ def resolve_runtime(settings: Settings) -> Literal["docker", "process"]:
     except ChannelscribeError:
         return "process"
     return "docker"
+
+
+def require_gpu_runtime() -> None:
+    """Refuse an engine that can't hand GPUs to containers.
+
+    Raises:
+        MisconfiguredError: NVIDIA's runtime is not known to it.
+        TryAgainError: the engine does not answer.
+    """
+    with docker_client() as client:
+        info = client.info()
+    if "nvidia" not in info["Runtimes"] and not info.get("CDISpecDirs"):
+        raise MisconfiguredError(NO_GPU_RUNTIME)
+
+
+def gpus() -> dict[str, str]:
+    """The names of this machine's GPUs, each by its index and by its UUID.
+
+    Raises:
+        MisconfiguredError: there is no driver, or it does not answer.
+    """
+    command = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise MisconfiguredError(NO_DRIVER) from error
+    found = {}
+    for line in done.stdout.splitlines():
+        index, uuid, name = (part.strip() for part in line.split(",", 2))
+        found[index] = found[uuid] = name
+    return found
 
 
 def _root_cause(error: BaseException) -> str:

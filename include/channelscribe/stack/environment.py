@@ -73,6 +73,7 @@ def stack_environment(settings: Settings, channels: str) -> dict[str, str]:
         "CHANNELSCRIBE_PORT": str(settings.port),
         "CHANNELSCRIBE_DEMO_PORT": str(settings.demo_port),
         "CHANNELSCRIBE_CHANNELS": channels,
+        "CHANNELSCRIBE_RUNTIME": settings.runtime,
     }
 
 

@@ -2,15 +2,16 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from channelscribe.errors import ExitCode
 from channelscribe.settings import get_settings
+from channelscribe.stack.engine import NO_DRIVER, NO_GPU_RUNTIME
 from channelscribe.workspace import Workspace
 
 _PREFIX = "channelscribe."
@@ -19,34 +20,41 @@ _DATA_ROOT = f"{_PREFIX}data_root"
 # Who runs the stages where the data belong to root, as which no container runs.
 _UNPRIVILEGED = (10_001, 10_001)
 
-_NO_RUNTIME = (
-    "The Docker engine can't hand GPUs to containers: install the NVIDIA Container Toolkit (docs/gpu-box.md), or "
-    "choose a profile for the CPU."
-)
-_NO_DRIVER = "The NVIDIA driver does not answer on the engine's host: see what `nvidia-smi` says there."
 _NO_SUCH_GPU = "There is no such GPU on the engine's host: set CHANNELSCRIBE_GPUS to what `nvidia-smi -L` lists there."
 # What the engine and NVIDIA's runtime print, from the most particular to the least.
 _GPU_FAULTS = (
     (r"unknown device|unresolvable CDI devices", _NO_SUCH_GPU),
-    (r"driver not loaded|libnvidia-ml|nvml error|initialization error", _NO_DRIVER),
-    (r"could not select device driver|unknown or invalid runtime|nvidia-container", _NO_RUNTIME),
+    (r"driver not loaded|libnvidia-ml|nvml error|initialization error", NO_DRIVER),
+    (r"could not select device driver|unknown or invalid runtime|nvidia-container", NO_GPU_RUNTIME),
 )
 
 
-def labels(ti: Any) -> dict[str, str]:
+class TaskInstance(Protocol):
+    """What tells a task instance and its attempt from others in Airflow."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+
+
+def labels(ti: TaskInstance) -> dict[str, str]:
     """The labels of a container: the task instance and attempt that it works for."""
     return {**_task_labels(ti), f"{_PREFIX}try_number": str(ti.try_number)}
 
 
-def of_task(client: APIClient, ti: Any) -> list[str]:
+def of_task(client: APIClient, ti: TaskInstance) -> list[str]:
     """Ids of the containers of a task instance, of whatever attempt, those that have ended too."""
     return [container_id for container_id, _ in _find(client, _task_labels(ti))]
 
 
-def of_installation(client: APIClient) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Id of each of this installation's containers, with its labels without their prefix."""
-    for container_id, found in _find(client, {_DATA_ROOT: str(get_settings().data_dir)}):
-        yield container_id, {name.removeprefix(_PREFIX): value for name, value in found.items()}
+def of_installation(client: APIClient, data_root: Path) -> dict[str, dict[str, str]]:
+    """The containers of the installation with a data root: by their ids the labels, without their prefix."""
+    return {
+        container_id: {name.removeprefix(_PREFIX): value for name, value in found.items()}
+        for container_id, found in _find(client, {_DATA_ROOT: str(data_root)})
+    }
 
 
 def remove(client: APIClient, container_id: str) -> None:
@@ -100,7 +108,7 @@ def explain(error: APIError, image: str) -> tuple[ExitCode, str]:
     return ExitCode.TRY_AGAIN, f"The Docker engine failed: {text}."
 
 
-def _task_labels(ti: Any) -> dict[str, str]:
+def _task_labels(ti: TaskInstance) -> dict[str, str]:
     return {
         _DATA_ROOT: str(get_settings().data_dir),
         f"{_PREFIX}dag_id": ti.dag_id,

@@ -1,0 +1,72 @@
+"""# maintenance
+
+Removes what nothing needs any more, every hour.
+
+**What it does.** `reap_containers` removes containers of stages whose task is no longer running: their task's process
+was killed outright, with its machine out of memory, say, and a container goes on without it, on the GPU. It is there
+with `CHANNELSCRIBE_RUNTIME=docker` only. `remove_unused_artifacts` removes artifacts that others took the place of (a
+model or a parameter changed) and what killed attempts left, once they are older than `CHANNELSCRIBE_KEEP_DAYS`. What a
+profile would still find, and what is in the archive, stays.
+
+## Params
+
+None.
+
+## A re-run
+
+Removes what is left to remove.
+
+## When it fails
+
+The log says why. An engine that does not answer is asked again an hour later. Nothing waits for this DAG; what it has
+not removed takes memory and disk until it does.
+"""
+
+import logging
+from datetime import timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable, task
+
+from channelscribe.settings import get_settings
+from channelscribe_airflow.outcomes import expected_errors
+
+logger = logging.getLogger(__name__)
+
+with DAG(
+    "maintenance",
+    description="Removes containers without a task, and artifacts without a use.",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable("17 * * * *", timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    # It removes nothing that anybody waits for, and an orphan holds a GPU: on from the start.
+    is_paused_upon_creation=False,
+    tags=["channelscribe"],
+    default_args={
+        "owner": "channelscribe",
+        "retries": 1,
+        "retry_delay": timedelta(minutes=1),
+        "execution_timeout": timedelta(minutes=10),
+        "weight_rule": "upstream",
+    },
+) as dag:
+
+    @task
+    def reap_containers(ti=None) -> int:
+        """Containers whose task is no longer running."""
+        from channelscribe_airflow import maintenance
+
+        with expected_errors():
+            return maintenance.reap_containers(ti)
+
+    @task
+    def remove_unused_artifacts() -> int:
+        """Artifacts that nothing uses."""
+        from channelscribe_airflow import maintenance
+
+        with expected_errors():
+            return maintenance.remove_unused_artifacts()
+
+    if get_settings().runtime == "docker":
+        reap_containers()
+    remove_unused_artifacts()

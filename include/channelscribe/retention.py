@@ -1,0 +1,44 @@
+"""What the workspace no longer needs: artifacts that others took the place of, and what killed attempts left."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from channelscribe.profiles import PROFILES, STAGES
+from channelscribe.workspace import LEFTOVER_PREFIXES, Workspace
+
+
+def unused(workspace: Workspace, older_than: datetime) -> Iterator[Path]:
+    """Folders that nothing would read again.
+
+    An artifact is unused once its stage has another that a profile finds for the present inputs, and no profile finds
+    this one. Where no profile finds any, as the audio was deleted, say, nothing is: it may be all that is left of the
+    work.
+
+    Args:
+        workspace: where to look.
+        older_than: what was written since stays; a stage may be at it.
+    """
+    for video_dir in sorted((workspace.data_root / "videos").glob("*")):
+        for stage in STAGES:
+            current = {
+                artifact.folder
+                for profile in PROFILES.values()
+                if (artifact := workspace.current(video_dir.name, stage, profile))
+            }
+            for folder in sorted(path for path in (video_dir / stage).glob("*") if path.is_dir()):
+                replaced = bool(current) and folder not in current
+                if (replaced or folder.name.startswith(LEFTOVER_PREFIXES)) and _written_at(folder) < older_than:
+                    yield folder
+
+
+def remove(folder: Path) -> int:
+    """Remove a folder; returns the bytes of its files."""
+    n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    shutil.rmtree(folder)
+    return n_bytes
+
+
+def _written_at(folder: Path) -> datetime:
+    return datetime.fromtimestamp(max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))), UTC)
