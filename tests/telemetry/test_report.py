@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from channelscribe.contracts import Manifest, Status, Video
+from channelscribe.contracts import GpuSample, Manifest, Status, Video
 from channelscribe.profiles import STAGES, get_profile
 from channelscribe.telemetry.report import run_report
 from channelscribe.workspace import MANIFEST, Workspace, fingerprint
@@ -30,7 +30,17 @@ def add_video(workspace, video_id, title=None):
 
 
 def add_artifacts(
-    workspace, video_id, stages=tuple(STAGES), *, audio_s=60.0, empty=False, finished_at=STARTED, **times
+    workspace,
+    video_id,
+    stages=tuple(STAGES),
+    *,
+    audio_s=60.0,
+    empty=False,
+    finished_at=STARTED,
+    device="cpu",
+    gpu_samples=None,
+    gpu_unavailable=None,
+    **times,
 ):
     """Whole artifacts of the stages, as the workspace finds them; every one with the same times."""
     digests = {}
@@ -54,12 +64,13 @@ def add_artifacts(
             inputs=inputs,
             outputs={},
             empty=empty and stage in ("identify_speakers", "embed_text"),
-            device_requested="cpu",
-            device_used="cpu",
+            device_requested=device,
+            device_used=device,
             audio_s=audio_s,
             processing_s=times,
             peak_memory_bytes=0,
-            gpu_samples=None,
+            gpu_samples=gpu_samples,
+            gpu_unavailable=gpu_unavailable,
             metrics={},
             finished_at=finished_at,
         )
@@ -85,16 +96,20 @@ def test_time_by_stage_is_a_ratio_of_sums(workspace):
     for video_id, audio_s, load, total in (("a", 600.0, 2.0, 10.0), ("b", 60.0, 0.0, 8.0)):
         add_video(workspace, video_id)
         later = STARTED + timedelta(minutes=1)
-        parts = {"start": 0.5, "import": 1.0, "load": load, "decode": 3.0, "total": total}
+        parts = {"container": 0.25, "start": 0.5, "import": 1.0, "load": load, "decode": 3.0, "total": total}
         add_artifacts(workspace, video_id, audio_s=audio_s, finished_at=later, **parts)
     times = {time.stage: time for time in report(workspace, ["a", "b"]).stage_times}
     assert list(times) == list(STAGES)
     diarize = times["diarize"]
     assert (diarize.n_videos, diarize.audio_s) == (2, 660.0)
     # "decode" is within the total, and is not added to it again.
-    assert (diarize.start_s, diarize.import_s, diarize.load_s, diarize.work_s) == (1.0, 2.0, 2.0, 18.0)
-    assert diarize.total_s == 23.0
-    assert diarize.rtfx == pytest.approx(660.0 / 23.0)
+    assert (diarize.container_s, diarize.start_s, diarize.import_s, diarize.load_s) == (0.5, 1.0, 2.0, 2.0)
+    assert (diarize.start_up_s, diarize.work_s, diarize.total_s) == (5.5, 18.0, 23.5)
+    assert diarize.rtfx == pytest.approx(660.0 / 23.5)
+    text = report(workspace, ["a", "b"]).to_markdown()
+    assert "| diarize | 2 | 660.0 | 0.5 | 1.0 | 2.0 | 2.0 | 18.0 | 23.5 | 28.1 |" in text
+    assert "Starts cost 23.4 % of the stages' time: 27.5 s of 117.5 s." in text
+    assert "GPU" not in text
 
 
 def test_work_of_earlier_runs_takes_no_time_of_this_one(workspace):
@@ -111,6 +126,36 @@ def test_a_stage_without_time_has_no_rtfx(workspace):
     (time,) = report(workspace, ["a"]).stage_times
     assert time.rtfx is None
     assert "| fetch_audio | 1 | 60.0 | 0.0 |" in report(workspace, ["a"]).to_markdown()
+    assert "Starts cost" not in report(workspace, ["a"]).to_markdown()
+
+
+def gpu_sample(at_s, span_s, sm, vram):
+    return GpuSample(at_s=at_s, span_s=span_s, sm_percent=sm, vram_percent=vram, temperature_c=None, power_w=None)
+
+
+def test_the_busy_share_is_the_mean_over_time(workspace):
+    samples = (gpu_sample(1, 1, 0.0, 10.0), gpu_sample(4, 3, 80.0, 42.0), gpu_sample(5, 1, 60.0, None))
+    add_video(workspace, "a")
+    add_artifacts(workspace, "a", device="cuda", gpu_samples=samples, total=5.0)
+    result = report(workspace, ["a"])
+    assert result.gpu_uses["diarize"].busy_share == pytest.approx((3 * 0.8 + 0.6) / 5)
+    assert "| diarize | 0 | 60 | 80 | 0.60 | 42 |" in result.to_markdown()
+    assert "unavailable" not in result.to_markdown()
+
+
+def test_a_gpu_that_could_not_be_watched_is_said_and_no_zero(workspace):
+    for video_id in ("a", "b"):
+        add_video(workspace, video_id)
+        add_artifacts(workspace, video_id, device="cuda", gpu_unavailable="no driver answers", total=5.0)
+    text = report(workspace, ["a", "b"]).to_markdown()
+    assert text.count("- diarize: GPU: unavailable (no driver answers)") == 1
+    assert "SM %" not in text
+
+
+def test_figures_that_no_sample_has_are_unknown(workspace):
+    add_video(workspace, "a")
+    add_artifacts(workspace, "a", device="cuda", gpu_samples=(gpu_sample(1, 1, None, 5.0),), total=5.0)
+    assert "| diarize | unknown | unknown | unknown | unknown | 5 |" in report(workspace, ["a"]).to_markdown()
 
 
 def test_failures_are_named_with_stage_and_reason(workspace):
