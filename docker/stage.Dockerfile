@@ -52,13 +52,17 @@ ENV PATH=/opt/channelscribe/bin:$PATH \
 ARG SOURCE=
 ARG VERSION=
 ARG REVISION=
+ARG CODE=
 LABEL org.opencontainers.image.title="Channelscribe stages" \
       org.opencontainers.image.description="The programs that transcribe, diarize, identify speakers and embed text." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="$SOURCE" \
       org.opencontainers.image.version="$VERSION" \
-      org.opencontainers.image.revision="$REVISION"
+      org.opencontainers.image.revision="$REVISION" \
+      channelscribe.code="$CODE"
 
 WORKDIR /tmp
+# Every model of the profile is loaded and does a little work. There is no GPU while an image is built.
 USER 10001:10001
-RUN python -c 'import channelscribe.stages.transcribe, torch, pyannote.audio, moonshine_voice, sentence_transformers'
+ARG PROFILE=bundled
+RUN channelscribe stage --self-check --profile "$PROFILE" --device cpu; find /tmp -mindepth 1 -delete

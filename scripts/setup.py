@@ -224,9 +224,8 @@ def compile_pins(uv: Path, home: Path) -> None:
 
 def clean(home: Path) -> None:
     """Stop all that runs, and remove what Channelscribe wrote; the home folder too if nothing else is in it."""
-    if (home / "compose" / "env").is_file() and subprocess.run(
-        [sys.executable, "scripts/compose.py", "clean"]
-    ).returncode:
+    compose = [sys.executable, str(ROOT / "scripts" / "compose.py"), "clean"]
+    if (home / "compose" / "env").is_file() and subprocess.run(compose).returncode:
         fail("The containers and their database must be removed first, and could not be.")
     command = home / "venv" / "airflow" / "bin" / "channelscribe"
     if command.exists() and subprocess.run([str(command), "down"]).returncode:
