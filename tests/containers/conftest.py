@@ -1,0 +1,46 @@
+"""Fixtures for the images, the compose file and the proxy of the engine's socket."""
+
+import importlib
+import runpy
+import sys
+import uuid
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+docker_engine = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "docker_engine.py")))
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """The machine's Docker engine."""
+    with closing(docker_engine.connect()) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def small_image(engine):
+    """An image of a few megabytes with a shell."""
+    name = f"channelscribe-test-{uuid.uuid4().hex[:8]}"
+    yield docker_engine.import_program(engine, name)
+    engine.remove_image(f"{name}:test", force=True)
+
+
+@pytest.fixture(scope="session")
+def require():
+    """Skips a test, or fails it where an engine is required."""
+    return docker_engine.unavailable
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Imports a script by its name, with those that it imports itself."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(SCRIPTS)):
+            del sys.modules[name]

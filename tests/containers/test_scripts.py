@@ -1,0 +1,118 @@
+"""The scripts around the engine: secrets, folders, and one clear line where something is missing."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from channelscribe.settings import PROJECT_ROOT
+
+SCRIPTS = PROJECT_ROOT / "scripts"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("CHANNELSCRIBE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CHANNELSCRIBE_DOCKER_SOCKET", str(tmp_path))
+    monkeypatch.setenv("CHANNELSCRIBE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_secrets_are_random_private_and_made_once(script, home) -> None:
+    compose = script("compose")
+    first = compose.prepare(home)
+    names = [f"CHANNELSCRIBE_{name}" for name in compose.SECRETS]
+    assert all(len(first[name]) >= 16 for name in names)
+    assert len({first[name] for name in names}) == len(names)
+    assert {name: compose.prepare(home)[name] for name in names} == {name: first[name] for name in names}
+
+    other = home.with_name("other")
+    assert all(compose.prepare(other)[name] != first[name] for name in names)
+
+    password = home / "compose" / "airflow" / "password.json"
+    for path in (compose.env_file(home), compose.passfile(home), password):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(password.read_text()) == {"admin": first["CHANNELSCRIBE_PASSWORD"]}
+
+
+def test_settings_and_folders_reach_compose(script, home, monkeypatch) -> None:
+    monkeypatch.setenv("CHANNELSCRIBE_CHANNELS", "https://example.org/a?b=$c,@d e")
+    monkeypatch.setenv("CHANNELSCRIBE_MODELS_ROOT", str(home.with_name("models")))
+    compose = script("compose")
+    compose.prepare(home)
+    found = compose.read_variables(compose.env_file(home))
+    assert found["CHANNELSCRIBE_CHANNELS"] == "https://example.org/a?b=$c,@d e"
+    assert found["CHANNELSCRIBE_DATA_ROOT"] == str(home / "data")
+    assert home.with_name("models").is_dir()
+    assert found["CHANNELSCRIBE_DOCKER_GID"] == str(home.parent.stat().st_gid)
+
+
+def test_nothing_runs_as_root(script, home) -> None:
+    found = script("compose").prepare(home)
+    assert found["CHANNELSCRIBE_UID"] != "0"
+    for name in ("compose/airflow", "compose/logs", "data", "compose/airflow/password.json"):
+        assert str((home / name).stat().st_uid) == found["CHANNELSCRIBE_UID"]
+
+
+def test_a_value_that_compose_would_read_otherwise_is_refused(script, home, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("CHANNELSCRIBE_CHANNELS", "it's")
+    with pytest.raises(SystemExit):
+        script("compose").prepare(home)
+    assert "CHANNELSCRIBE_CHANNELS holds a quotation mark" in capsys.readouterr().err
+
+
+def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / name), *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("images.py", ()), ("compose.py", ("up",)), ("compose.py", ("status",))]
+)
+def test_without_docker_there_is_one_line(home, name: str, arguments: tuple[str, ...]) -> None:
+    answer = run(name, *arguments, PATH="/nonexistent")
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1 and "Docker is not installed: install" in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["images.py", "compose.py"])
+def test_without_an_engine_there_is_one_line(home, require, name: str) -> None:
+    if shutil.which("docker") is None:
+        require("docker is not installed")
+    arguments = ("up",) if name == "compose.py" else ()
+    answer = run(name, *arguments, DOCKER_HOST="unix:///nonexistent/docker.sock")
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1 and "No Docker engine answers" in answer.stderr
+
+
+def test_without_the_images_it_says_what_builds_them(home, engine) -> None:
+    answer = run("compose.py", "up", CHANNELSCRIBE_STAGES_IMAGE="channelscribe/nothing:0.0.0")
+    assert answer.returncode == 1
+    assert answer.stderr == "compose: The image channelscribe/nothing:0.0.0 is missing: `make images` builds it.\n"
+    assert not home.exists()
+
+
+def test_a_password_in_pips_index_does_not_get_into_an_image(script, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:hidden@index.example/simple")
+    monkeypatch.delenv("PIP_CERT", raising=False)
+    images = script("images")
+    monkeypatch.setattr(images, "pip_setting", {"cert": "", "index-url": os.environ["PIP_INDEX_URL"]}.__getitem__)
+    with pytest.raises(SystemExit):
+        images.build("docker", "stages", "channelscribe/nothing:0.0.0", "nothing", None)
+    error = capsys.readouterr().err
+    assert "pip's index-url holds a password" in error and "hidden" not in error
+
+
+def test_the_source_of_an_image_names_no_user(script, monkeypatch) -> None:
+    images = script("images")
+    monkeypatch.setattr(images, "git", lambda *_: "https://me:hidden@example.org/channelscribe.git")
+    assert images.source() == "https://example.org/channelscribe.git"
