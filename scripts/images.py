@@ -19,6 +19,9 @@ from urllib.parse import urlsplit
 
 from engine import ROOT, docker, fail, image_names, project_version, say
 
+sys.path.insert(0, str(ROOT / "include"))
+from channelscribe.code_digest import code_digest
+
 DOCKERFILES = {"stages": "docker/stage.Dockerfile", "airflow": "docker/airflow.Dockerfile"}
 CERTIFICATES = "/etc/ssl/certs/channelscribe-build.pem"
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
@@ -50,6 +53,7 @@ def build(command: str, part: str, image: str, base: str, network: str | None) -
     if certificates:
         base = with_certificates(command, base, Path(certificates))
     arguments = {"BASE": base, "VERSION": project_version(), "REVISION": revision(), "SOURCE": source()}
+    arguments["CODE"] = code_digest()
     if index := pip_setting("index-url"):
         if urlsplit(index).password:
             fail("pip's index-url holds a password, which would stay in the image's history: use one without.")

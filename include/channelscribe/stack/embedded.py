@@ -23,7 +23,7 @@ from channelscribe.settings import PROJECT_ROOT, Settings
 from channelscribe.stack import containers
 from channelscribe.stack.airflow_api import AirflowApi
 from channelscribe.stack.demo_channel import recording_paths
-from channelscribe.stack.engine import docker_client, image_id, resolve_runtime
+from channelscribe.stack.engine import StaleImageError, docker_client, image_id, resolve_runtime
 from channelscribe.stack.environment import USER, airflow_environment, base_url, read_secrets, stack_environment
 from channelscribe.stack.ports import require_free
 from channelscribe.stack.postgres import EmbeddedPostgres
@@ -194,10 +194,19 @@ class Stack:
 
     def _runtime(self, say: Say) -> str:
         """What runs the stages: settled here for all of Airflow's processes, so that none has to ask the engine."""
+        image = self.settings.stages_image
         runtime = resolve_runtime(self.settings)
-        if runtime == "docker":
-            image_id(self.settings.stages_image)
-            say(f"Stages run in containers of {self.settings.stages_image}.")
+        try:
+            if self.settings.runtime != "process":
+                image_id(image)
+                say(f"Stages run in containers of {image}.")
+        except StaleImageError as error:
+            if runtime == "docker":
+                raise
+            say(f"{error} Until then stages run as child processes.")
+        except ChannelscribeError:
+            if runtime == "docker":
+                raise
         return runtime
 
     def _remove_containers(self) -> None:

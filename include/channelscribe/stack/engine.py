@@ -11,6 +11,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 
+from channelscribe.code_digest import code_digest
 from channelscribe.errors import ChannelscribeError, MisconfiguredError, TryAgainError
 from channelscribe.settings import Settings
 
@@ -20,8 +21,15 @@ NO_GPU_RUNTIME = (
 )
 NO_DRIVER = "The NVIDIA driver does not answer on this machine: see what `nvidia-smi` says."
 
+# Written by scripts/images.py; an image that was built otherwise has none, and its owner answers for it.
+CODE_LABEL = "channelscribe.code"
+
 _TIMEOUT_S = 5
 _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+
+
+class StaleImageError(MisconfiguredError):
+    """An image was built of other code than that which would use it."""
 
 
 @contextmanager
@@ -53,12 +61,13 @@ def image_id(name: str) -> str:
         name: its name with a tag or digest, as the engine knows it.
 
     Raises:
+        StaleImageError: it was built of other code.
         MisconfiguredError: the engine has no such image.
         TryAgainError: the engine does not answer.
     """
     with docker_client() as client:
         try:
-            return str(client.inspect_image(name)["Id"])
+            image = client.inspect_image(name)
         except ImageNotFound:
             raise MisconfiguredError(
                 f"The Docker engine has no image {name}: build it by `make images`, or name another by "
@@ -66,6 +75,10 @@ def image_id(name: str) -> str:
             ) from None
         except APIError as error:
             raise TryAgainError(f"The Docker engine refused to look up {name}: {error.explanation}.") from error
+    built_of = (image["Config"]["Labels"] or {}).get(CODE_LABEL)
+    if built_of and built_of != code_digest():
+        raise StaleImageError(f"The image {name} was built of other code than this: build it anew by `make images`.")
+    return str(image["Id"])
 
 
 def resolve_runtime(settings: Settings) -> Literal["docker", "process"]:
