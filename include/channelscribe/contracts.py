@@ -191,13 +191,38 @@ class OutputFile(Contract):
     sha256: str
 
 
+class GpuSample(Contract):
+    """What one GPU was doing over some seconds of a stage's work, as NVML tells it: the whole GPU, whoever uses it.
+
+    A figure that the GPU does not give is None. Of samples that were merged, ``sm_percent`` and ``power_w`` are
+    means, ``vram_percent`` and ``temperature_c`` the highest.
+
+    Args:
+        at_s: end of the sample, in seconds since the work began.
+        span_s: seconds that it stands for.
+        sm_percent: share of the time in which at least one kernel ran.
+        vram_percent: share of the GPU's memory that is taken.
+        temperature_c: of the chip, in degrees Celsius.
+        power_w: watts drawn.
+    """
+
+    at_s: float
+    span_s: float
+    sm_percent: float | None
+    vram_percent: float | None
+    temperature_c: float | None
+    power_w: float | None
+
+
 class Manifest(Contract):
     """Written last into an artifact folder: its presence says that the artifact is whole.
 
     ``fingerprint`` names the folder and covers engine, model, revision, parameters and the ``digest`` of every
     input. ``digest`` covers the content of the outputs, so that a re-run with equal outputs leaves later stages valid.
-    ``processing_s`` splits the time by part: ``start`` (until the program's first line; shared by the
-    videos of a call, as are ``import`` and ``load``), and what the stage itself names.
+    ``processing_s`` splits the time by part: ``container`` (until the process began, where a container was made),
+    ``start`` (until the stage's first line), ``import`` and ``load`` of the engine, all of which the videos of a call
+    share and the first one carries; ``total`` of the work; and within it what the stage itself names.
+    ``image`` is the id of the container's image. Where ``gpu_samples`` is None, ``gpu_unavailable`` says why.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -220,7 +245,9 @@ class Manifest(Contract):
     audio_s: float
     processing_s: dict[str, float]
     peak_memory_bytes: int
-    gpu_samples: list[dict[str, float]] | None
+    gpu_samples: tuple[GpuSample, ...] | None = None
+    gpu_unavailable: str | None = None
+    image: str | None = None
     metrics: dict[str, float | None]
     finished_at: datetime
 

@@ -15,7 +15,6 @@ from channelscribe.errors import ChannelscribeError, MisconfiguredError
 from channelscribe.pools import VRAM_POOL, pool_slots, require_room
 from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings
-from channelscribe.stack.engine import gpus, image_id, require_gpu_runtime, resolve_runtime
 from channelscribe.store.connection import archive_dsn, errors_in_words, open_connection
 from channelscribe.store.migrate import pending
 
@@ -191,6 +190,9 @@ def check_pool(settings: Settings) -> Check:
 
 def check_runtime(settings: Settings) -> Check:
     """Where containers are asked for: does the engine answer, and has it the image?"""
+    # Here, not above: docker-py is in Airflow's environment alone.
+    from channelscribe.stack.engine import image_id, resolve_runtime
+
     runtime = resolve_runtime(settings)
     if runtime == "process":
         return Check("runtime", "ok", "stages run as child processes")
@@ -203,6 +205,8 @@ def check_runtime(settings: Settings) -> Check:
 
 def check_gpu(settings: Settings) -> Check:
     """Where the profile asks for GPUs: are those of the settings there, and can containers have them?"""
+    from channelscribe.stack.engine import gpus, require_gpu_runtime, resolve_runtime
+
     try:
         profile = get_profile(settings.profile)
         if all(spec.device == "cpu" for spec in profile.stages.values()):

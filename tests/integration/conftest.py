@@ -1,7 +1,11 @@
-"""The main job, run for real: the stack, Airflow, yt-dlp, the models and the archive, below a folder of its own."""
+"""The main job, run for real: the stack, Airflow, yt-dlp, the models and the archive, below a folder of its own.
+
+Once with the stages as child processes, and once as containers of the stages' image.
+"""
 
 import json
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -16,7 +20,11 @@ import pytest
 
 from channelscribe.contracts import Manifest
 from channelscribe.settings import get_settings
+from channelscribe.stack.airflow_api import AirflowApi
+from channelscribe.stack.environment import USER, read_secrets
 from channelscribe.workspace import MANIFEST, Workspace, read_contract
+
+unavailable = runpy.run_path(str(Path(__file__).parents[1] / "docker_engine.py"))["unavailable"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,21 @@ class MainJob:
 
     home: Path
     environment: dict[str, str]
+
+    @property
+    def runtime(self) -> str:
+        return self.environment["CHANNELSCRIBE_RUNTIME"]
+
+    @property
+    def api(self) -> AirflowApi:
+        port = self.environment["CHANNELSCRIBE_PORT"]
+        return AirflowApi(f"http://127.0.0.1:{port}", USER, read_secrets(self.home).password)
+
+    def containers(self) -> list[str]:
+        """Ids of the containers that there are, running or not."""
+        label = f"label=channelscribe.data_root={self.home / 'data'}"
+        command = ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
     @property
     def workspace(self) -> Workspace:
@@ -81,9 +104,21 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def main_job() -> Iterator[MainJob]:
+def _require_image() -> None:
+    image = get_settings().stages_image
+    try:
+        done = subprocess.run(["docker", "image", "inspect", image], capture_output=True, text=True)
+    except FileNotFoundError:
+        unavailable("Docker is not installed")
+    if done.returncode:
+        unavailable(f"no engine, or no image {image}: {done.stderr.strip()}")
+
+
+@pytest.fixture(scope="session", params=["process", "docker"])
+def main_job(request: pytest.FixtureRequest) -> Iterator[MainJob]:
     """The stack, after one run over the demo channel."""
+    if request.param == "docker":
+        _require_image()
     # Not below pytest's own folder, which other users may not enter: root's Postgres runs as one of them.
     home = Path(tempfile.mkdtemp(prefix="channelscribe-e2e-"))
     home.chmod(0o755)
@@ -93,6 +128,8 @@ def main_job() -> Iterator[MainJob]:
         "CHANNELSCRIBE_HOME": str(home),
         "CHANNELSCRIBE_PORT": str(_free_port()),
         "CHANNELSCRIBE_DEMO_PORT": str(_free_port()),
+        "CHANNELSCRIBE_RUNTIME": request.param,
+        "CHANNELSCRIBE_STAGES_IMAGE": get_settings().stages_image,
         "COLUMNS": "200",
     }
     job = MainJob(home, environment)
@@ -103,3 +140,11 @@ def main_job() -> Iterator[MainJob]:
     finally:
         job.call("down", check=False)
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def container_job(main_job: MainJob) -> MainJob:
+    """The same, where the stages are containers."""
+    if main_job.runtime != "docker":
+        pytest.skip("the stages are child processes here")
+    return main_job

@@ -5,7 +5,14 @@ Exact text is not asserted: another processor rounds otherwise, and the recognis
 
 import importlib.util
 import io
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -144,6 +151,12 @@ def test_manifests_say_what_was_used(main_job) -> None:
         assert manifest.peak_memory_bytes > 2**20
         assert {"start", "total"} <= set(manifest.processing_s)
         assert ("load" in manifest.processing_s) == (stage != "fetch_audio")
+        in_container = main_job.runtime == "docker" and stage != "fetch_audio"
+        assert ("container" in manifest.processing_s) == in_container
+        assert (manifest.image is not None) == in_container
+        assert manifest.gpu_samples is None and manifest.gpu_unavailable
+    # One image in a run, however many containers.
+    assert len({manifest.image for manifest in manifests.values()} - {None}) <= 1
 
 
 def test_speech_without_text_is_measured(main_job) -> None:
@@ -178,8 +191,107 @@ def test_a_lost_archive_is_filled_again_without_the_models(main_job) -> None:
         assert main_job.workspace.read_status(video_id, stage).state == "present"
 
 
+@dataclass(frozen=True)
+class RunningStage:
+    """A container at work."""
+
+    container: str
+    stage: str
+    map_index: int
+
+
+@dataclass
+class Watched:
+    """The containers that a run had, and the most slots that it held at a time."""
+
+    seen: set[str] = field(default_factory=set)
+    most_slots: int = 0
+
+
+def running_stages(job) -> list[RunningStage]:
+    found = []
+    for container in job.containers():
+        done = subprocess.run(["docker", "inspect", container], capture_output=True, text=True)
+        if done.returncode == 0:
+            (about,) = json.loads(done.stdout)
+            labels = about["Config"]["Labels"]
+            stage = labels["channelscribe.task_id"].removeprefix("ingest_video.")
+            if about["State"]["Running"]:
+                found.append(RunningStage(container, stage, int(labels["channelscribe.map_index"])))
+    return found
+
+
+def running_stage(job, stage: str) -> RunningStage | None:
+    return next((found for found in running_stages(job) if found.stage == stage), None)
+
+
+def force_two_videos(job, api) -> str:
+    feed = f"http://127.0.0.1:{job.environment['CHANNELSCRIBE_DEMO_PORT']}/feed.xml"
+    return api.trigger("channel_ingest", {"channels": [feed], "limit": 2, "force": True})
+
+
+def ended(api, run_id: str) -> str | None:
+    state = api.run_state("channel_ingest", run_id)
+    return state if state in ("success", "failed") else None
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 600) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.2)
+    return found
+
+
+def watch_containers(job, api, slots: int) -> Watched:
+    api._call("PATCH", "/pools/vram_gib?update_mask=slots", json={"pool": "vram_gib", "slots": slots})
+    run_id, watched = force_two_videos(job, api), Watched()
+
+    def look() -> str | None:
+        at_work = running_stages(job)
+        watched.seen |= {found.container for found in at_work}
+        taken = sum(BUNDLED.stages[found.stage].memory_gib for found in at_work)
+        watched.most_slots = max(watched.most_slots, taken)
+        return ended(api, run_id)
+
+    assert wait_for(look) == "success"
+    return watched
+
+
+def test_no_container_is_left(container_job) -> None:
+    assert container_job.containers() == []
+
+
+def test_two_light_stages_overlap_on_a_device_and_two_heavy_ones_do_not(container_job) -> None:
+    """Each model stage that matters takes 2 slots: of 4 that lets two work at a time, of 3 one."""
+    with container_job.api as api:
+        light = watch_containers(container_job, api, slots=4)
+        heavy = watch_containers(container_job, api, slots=3)
+    assert {len(run.seen) for run in (light, heavy)} == {2 * 4}
+    assert light.most_slots == 4
+    assert heavy.most_slots in (2, 3)
+    assert container_job.containers() == []
+
+
+def test_a_stage_marked_failed_loses_its_container_and_the_rest_goes_on(container_job) -> None:
+    with container_job.api as api:
+        run_id = force_two_videos(container_job, api)
+        victim = wait_for(lambda: running_stage(container_job, "diarize"))
+        path = f"/dags/channel_ingest/dagRuns/{quote(run_id, safe='')}/taskInstances/ingest_video.diarize"
+        api._call("PATCH", f"{path}/{victim.map_index}", json={"new_state": "failed"})
+        wait_for(lambda: victim.container not in container_job.containers())
+        assert wait_for(lambda: ended(api, run_id)) == "failed"
+        states = {(task.task_id, task.map_index): task.state for task in api.tasks("channel_ingest", run_id)}
+    assert container_job.containers() == []
+    other = 1 - victim.map_index
+    assert states["ingest_video.diarize", victim.map_index] == "failed"
+    assert states["ingest_video.load", victim.map_index] == "skipped"
+    assert states["ingest_video.load", other] == "success"
+
+
 def test_stopping_leaves_no_process_behind(main_job) -> None:
     assert main_job.processes(), "this test would see nothing"
     main_job.call("down")
     assert main_job.processes() == []
+    assert main_job.runtime == "process" or main_job.containers() == []
     assert main_job.call("status", check=False).count("down") >= 5

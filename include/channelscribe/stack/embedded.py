@@ -20,10 +20,8 @@ from psycopg2.extensions import parse_dsn
 from channelscribe.airflow_settings import SETTINGS_FILE
 from channelscribe.errors import ChannelscribeError, MisconfiguredError, TryAgainError
 from channelscribe.settings import PROJECT_ROOT, Settings
-from channelscribe.stack import containers
 from channelscribe.stack.airflow_api import AirflowApi
 from channelscribe.stack.demo_channel import recording_paths
-from channelscribe.stack.engine import StaleImageError, docker_client, image_id, resolve_runtime
 from channelscribe.stack.environment import USER, airflow_environment, base_url, read_secrets, stack_environment
 from channelscribe.stack.ports import require_free
 from channelscribe.stack.postgres import EmbeddedPostgres
@@ -194,6 +192,9 @@ class Stack:
 
     def _runtime(self, say: Say) -> str:
         """What runs the stages: settled here for all of Airflow's processes, so that none has to ask the engine."""
+        # Here, not above: docker-py is in Airflow's environment alone, and every command would wait for it.
+        from channelscribe.stack.engine import StaleImageError, image_id, resolve_runtime
+
         image = self.settings.stages_image
         runtime = resolve_runtime(self.settings)
         try:
@@ -211,6 +212,9 @@ class Stack:
 
     def _remove_containers(self) -> None:
         """Remove the containers of tasks that were stopped too fast to do it. An engine that is gone runs none."""
+        from channelscribe.stack import containers
+        from channelscribe.stack.engine import docker_client
+
         with suppress(ChannelscribeError), docker_client() as client:
             for container_id in containers.of_installation(client, self.settings.data_dir):
                 containers.remove(client, container_id)
