@@ -85,14 +85,14 @@ def behave(data_root: Path, script: str) -> None:
 
 
 class PrivateEngine:
-    """An engine beside the machine's, with its own socket and folders: a test may stop it.
+    """An engine beside the machine's, with its own socket, folders and network: a test may stop it.
 
-    Containers on it have no network but their own loopback, as the stages' have none.
+    Without a network of its own, an engine that needs no bridge takes the machine's away.
     """
 
     def __init__(self, folder: Path) -> None:
-        if shutil.which("dockerd") is None or os.geteuid() != 0:
-            unavailable("a second engine takes dockerd and root")
+        if not (shutil.which("dockerd") and shutil.which("unshare")) or os.geteuid() != 0:
+            unavailable("a second engine takes dockerd, unshare and root")
         self.folder = folder
         self.address = f"unix://{folder}/docker.sock"
         self._process: subprocess.Popen | None = None
@@ -113,7 +113,17 @@ class PrivateEngine:
 
     def start(self) -> None:
         folder = self.folder
-        command = ["dockerd", "--host", self.address, "--data-root", folder / "data", "--exec-root", folder / "run"]
+        command = [
+            "unshare",
+            "--net",
+            "dockerd",
+            "--host",
+            self.address,
+            "--data-root",
+            folder / "data",
+            "--exec-root",
+            folder / "run",
+        ]
         command += ["--pidfile", folder / "pid", "--bridge", "none", "--iptables=false", "--ip-forward=false"]
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log)

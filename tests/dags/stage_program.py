@@ -8,19 +8,23 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-_, _, module, video_id, _, data_root, *_ = sys.argv
+_, _, module, *arguments = sys.argv
 stage = module.removeprefix("channelscribe.stages.")
+video_ids, data_root = arguments[: arguments.index("--data-root")], arguments[arguments.index("--data-root") + 1]
 codes = json.loads((Path(data_root) / "codes.json").read_text())
-code, reason = codes.get(video_id, {}).get(stage, (0, "Done."))
-status = {
-    "video_id": video_id,
-    "stage": stage,
-    "state": {0: "done", 99: "empty"}.get(code, "failed"),
-    "exit_code": code,
-    "reason": reason,
-    "at": datetime.now(UTC).isoformat(),
-}
-folder = Path(data_root) / "videos" / video_id / stage
-folder.mkdir(parents=True, exist_ok=True)
-(folder / "status.json").write_text(json.dumps(status))
-sys.exit(code)
+worst = 0
+for video_id in video_ids:
+    code, reason = codes.get(video_id, {}).get(stage, (0, "Done."))
+    worst = max(worst, code)
+    status = {
+        "video_id": video_id,
+        "stage": stage,
+        "state": {0: "done", 99: "empty"}.get(code, "failed"),
+        "exit_code": code,
+        "reason": reason,
+        "at": datetime.now(UTC).isoformat(),
+    }
+    folder = Path(data_root) / "videos" / video_id / stage
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "status.json").write_text(json.dumps(status))
+sys.exit(worst)

@@ -47,6 +47,35 @@ def test_stages_follow_one_another_and_run_after_a_skip(dag):
     assert dag.get_task("report_run").trigger_rule == "all_done"
 
 
+def test_in_containers_the_models_stages_take_the_image_that_was_pinned(load_dags, monkeypatch):
+    monkeypatch.setenv("CHANNELSCRIBE_RUNTIME", "docker")
+    dag = load_dags().dags["channel_ingest"]
+    assert dag.get_task("pin_image").downstream_task_ids == {"select_videos"}
+    for stage in STAGES:
+        task = dag.get_task(f"ingest_video.{stage}")
+        if stage == "fetch_audio":  # yt-dlp is in Airflow's environment, and stages have no network
+            assert task.operator_class.__name__ == "ProcessStageOperator"
+        else:
+            assert task.operator_class.__name__ == "DockerStageOperator"
+            assert task.image == "{{ ti.xcom_pull(task_ids='pin_image', map_indexes=-1) }}"
+
+
+def test_a_profile_that_the_pool_cannot_hold_is_an_import_error(load_dags, monkeypatch, tmp_path):
+    small = tmp_path / "airflow_settings.yaml"
+    small.write_text("airflow:\n  pools:\n    - {pool_name: vram_gib, pool_slot: 1}\n")
+    monkeypatch.setattr("channelscribe.pools.SETTINGS_FILE", small)
+    bag = load_dags()
+    assert "channel_ingest" not in bag.dags
+    (error,) = bag.import_errors.values()
+    assert "diarize of the profile bundled needs 2 GiB of the device, but the pool vram_gib has 1" in error
+
+
+def test_maintenance_reaps_where_there_are_containers(load_dags, monkeypatch):
+    assert set(load_dags().dags["maintenance"].task_ids) == {"remove_unused_artifacts"}
+    monkeypatch.setenv("CHANNELSCRIBE_RUNTIME", "docker")
+    assert set(load_dags().dags["maintenance"].task_ids) == {"reap_containers", "remove_unused_artifacts"}
+
+
 def test_starts_paused_one_run_at_a_time_without_catching_up(dag):
     assert dag.is_paused_upon_creation
     assert not dag.catchup

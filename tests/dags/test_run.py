@@ -162,6 +162,23 @@ def test_what_fails_fails_alone_and_is_named(run, channels, archive):
         assert ended.labels[f"ingest_video.{stage}", 0] == "About good"
 
 
+def test_of_a_batch_the_bad_video_fails_alone_and_the_rest_goes_on(run, channels, archive, monkeypatch):
+    monkeypatch.setenv("CHANNELSCRIBE_BATCH_MINUTES", "1000")
+    channels.listings = {FEED: ["good", "bad", "odd"]}
+    archive.refuses = {"odd": BadInputError("Its chunks do not match.")}
+    ended = run({"bad": {"diarize": [65, "It has no sound track."]}}, channels=[FEED])
+    assert ended.state == "failed"
+    assert ended.of_video(0) == ["success", "failed", "success", "success", "success", "failed"]
+    assert ended.tasks.get(("diarize", 1)) is None
+    assert archive.loaded == ["good"]
+    assert "About bad (diarize: It has no sound track); About odd (load: Its chunks do not match)" in ended.log
+    assert "1 of 3 videos failed. About bad: It has no sound track." in ended.log
+    assert ended.labels["ingest_video.diarize", 0] == "3 videos: About good; About bad; About odd"
+    workspace = Workspace(get_settings().data_dir)
+    assert workspace.read_status("bad", "transcribe") is None
+    assert workspace.read_status("odd", "transcribe").state == "done"
+
+
 def test_no_new_video_is_green_and_says_so_and_force_does_it_again(run, channels, archive):
     channels.listings = {FEED: ["a1"]}
     archive.loaded = ["a1"]
