@@ -1,14 +1,20 @@
-"""Fixtures that many tests share: one embedded Postgres per session, a fresh database per test."""
+"""Fixtures that many tests share: one embedded Postgres per session, a fresh database per test; a Docker engine."""
 
 import itertools
 import logging
+import os
+import runpy
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+_docker_engine = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("docker_engine.py"))))
 
 
 @dataclass
@@ -97,3 +103,31 @@ def archive(archive_dsn: str) -> Iterator["object"]:
     connection = connect(archive_dsn)
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> SimpleNamespace:
+    """What the tests share around a real Docker engine."""
+    return _docker_engine
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """A client of the Docker engine."""
+    with closing(_docker_engine.connect()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def image(engine) -> str:
+    """Id of the image whose program does what `script` says."""
+    name = f"channelscribe-test-{os.getpid()}"
+    yield _docker_engine.import_program(engine, name)
+    engine.remove_image(f"{name}:test", force=True)
+
+
+@pytest.fixture
+def private_engine(tmp_path_factory):
+    """An engine of the test's own, that can be stopped and started."""
+    with _docker_engine.PrivateEngine(tmp_path_factory.mktemp("engine")) as result:
+        yield result

@@ -55,7 +55,7 @@ def connect(address: str | None = None):
         unavailable(f"no Docker engine answers: {error}")
 
 
-def import_program(client, name: str) -> str:
+def import_program(client, name: str, **labels: str) -> str:
     """Make the image of the program above; returns its id."""
     busybox = shutil.which("busybox")
     if busybox is None:
@@ -73,7 +73,8 @@ def import_program(client, name: str) -> str:
         folder = tarfile.TarInfo("tmp")
         folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
         tar.addfile(folder)
-    client.import_image_from_data(archive.getvalue(), repository=name, tag="test")
+    changes = [f"LABEL {label.replace('_', '.')}={value}" for label, value in labels.items()]
+    client.import_image_from_data(archive.getvalue(), repository=name, tag="test", changes=changes)
     return str(client.inspect_image(f"{name}:test")["Id"])
 
 

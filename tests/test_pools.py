@@ -55,7 +55,5 @@ def test_a_file_without_the_pool_is_refused(file, text):
 def test_a_run_may_not_need_more_than_its_tasks_take_slots_for():
     pools.require_reserved(BUNDLED, BUNDLED)
     pools.require_reserved(BUNDLED, heavy(5))
-    with pytest.raises(
-        MisconfiguredError, match=r"needs 5 GiB, but its task takes the 2 of bundled: set "
-    ):
+    with pytest.raises(MisconfiguredError, match=r"needs 5 GiB, but its task takes the 2 of bundled: set "):
         pools.require_reserved(heavy(5), BUNDLED)

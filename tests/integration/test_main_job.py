@@ -244,7 +244,8 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 600) -> Any:
 
 
 def watch_containers(job, api, slots: int) -> Watched:
-    api._call("PATCH", "/pools/vram_gib?update_mask=slots", json={"pool": "vram_gib", "slots": slots})
+    pool = {"pool": "vram_gib", "slots": slots, "include_deferred": False}
+    api._call("PATCH", "/pools/vram_gib?update_mask=slots", json=pool)
     run_id, watched = force_two_videos(job, api), Watched()
 
     def look() -> str | None:

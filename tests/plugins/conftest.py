@@ -1,14 +1,11 @@
 """A stage program of the tests' own in the place of the stages' interpreter, and a workspace with three videos."""
 
 import json
-import os
 import runpy
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +15,6 @@ from channelscribe.settings import get_settings
 from channelscribe.workspace import Workspace, now
 
 runpy.run_path(str(Path(__file__).parents[1] / "dags" / "airflow_environment.py"))
-docker_engine = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "docker_engine.py")))
 
 collect_ignore_glob = [] if find_spec("airflow") else ["test_*.py"]
 
@@ -77,29 +73,7 @@ def add_video(workspace: Workspace) -> Callable[[str, str], None]:
     return lambda video_id, title: record_video(workspace, video_id, title)
 
 
-@pytest.fixture(scope="session")
-def engine():
-    """A client of the Docker engine."""
-    with closing(docker_engine.connect()) as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def image(engine) -> str:
-    """Id of the image whose program does what `script` says."""
-    name = f"channelscribe-test-{os.getpid()}"
-    yield docker_engine.import_program(engine, name)
-    engine.remove_image(f"{name}:test", force=True)
-
-
 @pytest.fixture
-def script(workspace: Workspace) -> Callable[[str], None]:
+def script(workspace: Workspace, docker_engine) -> Callable[[str], None]:
     """Say what the image's program is to do."""
     return lambda text: docker_engine.behave(workspace.data_root, text)
-
-
-@pytest.fixture
-def private_engine(tmp_path_factory):
-    """An engine of the test's own, that can be stopped and started."""
-    with docker_engine.PrivateEngine(tmp_path_factory.mktemp("engine")) as result:
-        yield result
