@@ -1,5 +1,7 @@
 """The four model stages over audio that nobody speaks in, as programs call them: one batch, real models."""
 
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
@@ -43,6 +45,19 @@ class Recorded(Stage[None]):
         return Outcome(audio_s=duration_s, summary="Recorded.")
 
 
+def record(workspace: Workspace, video_id: str) -> None:
+    workspace.write_video(
+        Video(
+            video_id=video_id,
+            source_id=video_id,
+            url="http://channel.example/x",
+            title=video_id,
+            channel_url="http://channel.example/",
+            channel_title="made",
+        )
+    )
+
+
 def test_recordings_without_speech_succeed_with_no_utterances(tmp_path: Path) -> None:
     seconds = np.arange(12 * RATE_HZ) / RATE_HZ
     samples = {
@@ -52,16 +67,7 @@ def test_recordings_without_speech_succeed_with_no_utterances(tmp_path: Path) ->
     }
     workspace = Workspace(tmp_path)
     for video_id in samples:
-        workspace.write_video(
-            Video(
-                video_id=video_id,
-                source_id=video_id,
-                url="http://channel.example/x",
-                title=video_id,
-                channel_url="http://channel.example/",
-                channel_title="made",
-            )
-        )
+        record(workspace, video_id)
     stages = [Recorded(samples), Diarize(), Transcribe(), IdentifySpeakers(), EmbedText()]
     codes = [Run(stage, BUNDLED, workspace)(list(samples)) for stage in stages]
     assert codes == [ExitCode.DONE, ExitCode.DONE, ExitCode.DONE, ExitCode.NOTHING_TO_DO, ExitCode.NOTHING_TO_DO]
@@ -77,3 +83,21 @@ def test_recordings_without_speech_succeed_with_no_utterances(tmp_path: Path) ->
         assert workspace.read_status(video_id, "embed_text").state == "empty"
     # The same again: found, and still nothing to do.
     assert Run(EmbedText(), BUNDLED, workspace)(list(samples)) == ExitCode.NOTHING_TO_DO
+
+
+@pytest.mark.parametrize(("others", "code", "words"), [([], 0, "Nobody speaks"), ([".."], 65, "is not a video id")])
+def test_a_program_ends_with_its_code_and_its_last_line_once_a_model_is_loaded(
+    tmp_path: Path, others: list[str], code: int, words: str
+) -> None:
+    workspace = Workspace(tmp_path)
+    record(workspace, "made-silence")
+    Run(Recorded({"made-silence": np.zeros(2 * RATE_HZ)}), BUNDLED, workspace)(["made-silence"])
+    command = [sys.executable, "-m", "channelscribe.stages.diarize", "made-silence", *others]
+    command += ["--data-root", str(tmp_path), "--profile", "bundled"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr
+    assert words in done.stdout.splitlines()[-1]
+    assert (tmp_path / "videos" / "made-silence" / "diarize" / "status.json").is_file()
+    # No bar, no escape, and nothing that a terminal alone would show.
+    assert "\r" not in done.stdout + done.stderr and "\x1b" not in done.stdout + done.stderr
+    assert workspace.require("made-silence", "diarize", BUNDLED).manifest.device_used == "cpu"

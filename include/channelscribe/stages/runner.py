@@ -79,13 +79,22 @@ def main(stage: Stage[Any], arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a stage as a program and exit with its code."""
     options = parser(stage.name).parse_args(arguments)
     start_logging(stage.name)
+    has_engine = False
     try:
-        profile = get_profile(options.profile)
-        code = Run(stage, profile, Workspace(options.data_root), options.device, force=options.force)(options.video_ids)
+        run = Run(
+            stage, get_profile(options.profile), Workspace(options.data_root), options.device, force=options.force
+        )
+        code = run(options.video_ids)
+        has_engine = run.has_engine
     except ChannelscribeError as error:
         logger.error("%s", error)
         code = error.exit_code
     logging.shutdown()
+    if has_engine:
+        # All is written. Python would now take torch and its like down piece by piece, which takes up to a second.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(code))
     sys.exit(int(code))
 
 
@@ -148,6 +157,11 @@ class Run:
             if code in codes:
                 return code
         return ExitCode.NOTHING_TO_DO if codes == {ExitCode.NOTHING_TO_DO} else ExitCode.DONE
+
+    @property
+    def has_engine(self) -> bool:
+        """An engine was loaded."""
+        return self._engine is not None
 
     def _do(self, video_id: str) -> ExitCode:
         try:
