@@ -10,6 +10,8 @@ import sys
 from urllib.request import urlopen
 
 URL = "http://{host}:8080/api/v2/monitor/health"
+# Where tasks report. It is made at its first call, which so comes before that of a task.
+TASKS_URL = "http://127.0.0.1:8080/execution/health"
 HEALTH = {
     "api-server": "metadatabase",
     "scheduler": "scheduler",
@@ -23,6 +25,8 @@ def main() -> None:
     part = sys.argv[1]
     host = "127.0.0.1" if part == "api-server" else "api-server"
     try:
+        if part == "api-server":
+            urlopen(TASKS_URL, timeout=8).close()
         with urlopen(URL.format(host=host), timeout=8) as response:  # noqa: S310 - our own address
             status = json.load(response)[HEALTH[part]]["status"]
     except (OSError, ValueError, KeyError) as error:
