@@ -75,7 +75,7 @@ class DockerStageOperator(StageTask, DockerOperator):
             video_ids = pending_videos(self.video_ids, self.stage, self.log)
             containers.hand_over(video_ids)
             started = now()
-            with self._engine_errors(video_ids), self._no_container_left(ti):
+            with self._engine_errors(video_ids), self._no_container_left(video_ids, ti):
                 try:
                     code, ending = self._run(video_ids, ti)
                 except AirflowTaskTimeout:
@@ -170,8 +170,8 @@ class DockerStageOperator(StageTask, DockerOperator):
             raise self.refuse(video_ids, ExitCode.TRY_AGAIN, reason) from error
 
     @contextmanager
-    def _no_container_left(self, ti: Any) -> Iterator[None]:
-        self._connect()
+    def _no_container_left(self, video_ids: Sequence[str], ti: Any) -> Iterator[None]:
+        self._connect(video_ids)
         self._remove_containers(ti)
         try:
             yield
@@ -179,12 +179,12 @@ class DockerStageOperator(StageTask, DockerOperator):
             # By their labels: the time limit may strike after the engine made one and before it said so.
             self._remove_containers(ti)
 
-    def _connect(self) -> None:
+    def _connect(self, video_ids: Sequence[str]) -> None:
         try:
             _ = self.cli
         except AirflowException as error:
             reason = f"No Docker engine answers at {self.docker_url}: start it, or let Airflow's user reach it."
-            raise self.refuse(self.video_ids, ExitCode.TRY_AGAIN, reason) from error
+            raise self.refuse(video_ids, ExitCode.TRY_AGAIN, reason) from error
 
     def _remove_containers(self, ti: Any) -> None:
         """Remove by force. A failure must not hide how the task ended: a later attempt or the maintenance does it."""

@@ -7,7 +7,7 @@ from typing import Any
 from channelscribe import retention
 from channelscribe.settings import get_settings
 from channelscribe.stack import containers
-from channelscribe.stack.engine import docker_client
+from channelscribe.stack.engine import REMOVAL_TIMEOUT_S, docker_client
 from channelscribe.workspace import Workspace, now
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def reap_containers(ti: Any) -> int:
         TryAgainError: the engine does not answer.
     """
     reaped = 0
-    with docker_client() as client:
+    with docker_client(REMOVAL_TIMEOUT_S) as client:
         for container_id, labels in containers.of_installation(client, get_settings().data_dir).items():
             state = _state_of(ti, labels)
             if state == "running":

@@ -10,8 +10,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import psutil
 import pytest
 
 from channelscribe.contracts import Manifest
+from channelscribe.profiles import BUNDLED
 from channelscribe.settings import get_settings
 from channelscribe.stack.airflow_api import AirflowApi
 from channelscribe.stack.environment import USER, read_secrets
@@ -28,11 +31,29 @@ unavailable = runpy.run_path(str(Path(__file__).parents[1] / "docker_engine.py")
 
 
 @dataclass(frozen=True)
+class RunningStage:
+    """A container at work."""
+
+    container: str
+    stage: str
+    map_index: int
+
+
+@dataclass
+class Watched:
+    """The containers that a run had, and the most slots that they held at a time."""
+
+    seen: set[str] = field(default_factory=set)
+    most_slots: int = 0
+
+
+@dataclass(frozen=True)
 class MainJob:
-    """A running stack and what its commands said."""
+    """A running stack and what its commands said; ``watched`` is the first run."""
 
     home: Path
     environment: dict[str, str]
+    watched: Watched = field(default_factory=Watched)
 
     @property
     def runtime(self) -> str:
@@ -52,6 +73,30 @@ class MainJob:
     @property
     def workspace(self) -> Workspace:
         return Workspace(self.home / "data")
+
+    def look(self, watched: Watched) -> dict[str, RunningStage]:
+        """Note the containers at work; returns one of each stage."""
+        found = [stage for container in self.containers() if (stage := _running_stage(container))]
+        watched.seen |= {stage.container for stage in found}
+        watched.most_slots = max(watched.most_slots, sum(BUNDLED.stages[stage.stage].memory_gib for stage in found))
+        return {stage.stage: stage for stage in found}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look again and again, in a thread."""
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(0.2):
+                self.look(self.watched)
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def call(self, *arguments: str, check: bool = True) -> str:
         """Run a command of Channelscribe without a terminal; returns what it printed."""
@@ -98,6 +143,16 @@ class MainJob:
         return found
 
 
+def _running_stage(container: str) -> RunningStage | None:
+    done = subprocess.run(["docker", "inspect", container], capture_output=True, text=True)
+    (about,) = json.loads(done.stdout or "[]") or [None]  # gone since it was listed
+    if about is None or not about["State"]["Running"]:
+        return None
+    labels = about["Config"]["Labels"]
+    stage = labels["channelscribe.task_id"].removeprefix("ingest_video.")
+    return RunningStage(container, stage, int(labels["channelscribe.map_index"]))
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -135,7 +190,8 @@ def main_job(request: pytest.FixtureRequest) -> Iterator[MainJob]:
     job = MainJob(home, environment)
     try:
         job.call("up")
-        print(job.call("demo"))  # shown by pytest if a test fails
+        with job.watching() if job.runtime == "docker" else nullcontext():
+            print(job.call("demo"))  # shown by pytest if a test fails
         yield job
     finally:
         job.call("down", check=False)

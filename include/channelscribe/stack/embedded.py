@@ -213,9 +213,9 @@ class Stack:
     def _remove_containers(self) -> None:
         """Remove the containers of tasks that were stopped too fast to do it. An engine that is gone runs none."""
         from channelscribe.stack import containers
-        from channelscribe.stack.engine import docker_client
+        from channelscribe.stack.engine import REMOVAL_TIMEOUT_S, docker_client
 
-        with suppress(ChannelscribeError), docker_client() as client:
+        with suppress(ChannelscribeError), docker_client(REMOVAL_TIMEOUT_S) as client:
             for container_id in containers.of_installation(client, self.settings.data_dir):
                 containers.remove(client, container_id)
 

@@ -25,6 +25,7 @@ NO_DRIVER = "The NVIDIA driver does not answer on this machine: see what `nvidia
 CODE_LABEL = "channelscribe.code"
 
 _TIMEOUT_S = 5
+REMOVAL_TIMEOUT_S = 60
 _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 
 
