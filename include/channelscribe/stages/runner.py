@@ -91,7 +91,7 @@ def main(stage: Stage[Any], arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
     logging.shutdown()
     if has_engine:
-        # All is written. Python would now take torch and its like down piece by piece, which takes up to a second.
+        # All is written. Python would take torch and its like down piece by piece, for half a second and more.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(int(code))
