@@ -32,23 +32,34 @@ def test_no_video_is_no_batch():
 def test_on_a_cpu_and_in_a_short_run_a_video_each():
     assert build([33, 33]) == [["v0"], ["v1"]]
     assert sizes([33] * 30) == [1] * 30
+    assert sizes([300, 5, 5, None]) == [1] * 4
     assert sizes([33] * 10, BUNDLED_CUDA) == [1] * 10
 
 
-def test_an_import_on_a_gpu_takes_six_hours_each():
-    assert sizes([33] * 30, BUNDLED_CUDA) == [10, 10, 10]
+def test_an_import_on_a_gpu_takes_ten_hours_at_most_in_equal_batches():
+    assert sizes([33] * 30, BUNDLED_CUDA) == [15, 15]
+    assert sizes([33] * 12, BUNDLED_CUDA) == [12]
 
 
 def test_every_gpu_gets_a_batch():
-    assert sizes([33] * 12, BUNDLED_CUDA) == [10, 2]
     assert sizes([33] * 12, BUNDLED_CUDA, gpus=("0", "1")) == [6, 6]
+    assert sizes([33] * 12, BUNDLED_CUDA, gpus=("0", "1", "2")) == [4, 4, 4]
 
 
 def test_the_setting_decides_and_order_and_all_videos_stay():
     lengths = [50, 20, 41, 10, 300, 5]
     built = build(lengths, batch_minutes=60)
-    assert built == [["v0"], ["v1"], ["v2", "v3"], ["v4"], ["v5"]]
+    assert built == [["v0"], ["v1", "v2"], ["v3"], ["v4"], ["v5"]]
     assert [video_id for batch in built for video_id in batch] == [f"v{number}" for number in range(6)]
+    assert build(lengths, batch_minutes=1000) == [[f"v{number}" for number in range(6)]]
+
+
+@pytest.mark.parametrize("lengths", [[0.1] * 7, [1e-6, 600], [600, 1e-6], [7.3] * 101, [1.0]])
+@pytest.mark.parametrize("minutes", [1, 60, 10_000])
+def test_no_video_is_lost_or_doubled_whatever_the_lengths(lengths, minutes):
+    built = build(lengths, batch_minutes=minutes)
+    assert [video_id for batch in built for video_id in batch] == [f"v{number}" for number in range(len(lengths))]
+    assert all(built)
 
 
 def test_videos_of_unknown_length_are_not_taken_for_empty():

@@ -14,31 +14,34 @@ from channelscribe.settings import Settings
 from channelscribe.workspace import Workspace
 
 MAX_SINGLE_VIDEOS = 10
-IMPORT_MINUTES = 360
+IMPORT_MINUTES = 600
 # Of a video whose channel does not say how long it is.
 GUESSED_MINUTES = 30.0
 
 
 def build(videos: Sequence[Video], profile: Profile, settings: Settings) -> list[list[str]]:
-    """The ids of videos in batches, in their order.
+    """The ids of videos in batches of about the same length, in their order.
 
     Args:
         videos: the videos of a run.
         profile: of the run.
-        settings: ``batch_minutes`` is the audio of a batch at most, unless one video has more; 0 leaves the choice.
-            With several GPUs, there are batches for all.
+        settings: ``batch_minutes`` is about the audio of a batch, where 0 leaves the choice.
     """
     lengths = [video.duration_s / 60 if video.duration_s else GUESSED_MINUTES for video in videos]
-    limit = float(settings.batch_minutes) or _automatic_minutes(lengths, profile, settings)
-    batches: list[list[str]] = []
-    room = 0.0
+    on_gpu = any(spec.device == "cuda" for spec in profile.stages.values())
+    if settings.batch_minutes:
+        n_batches = ceil(sum(lengths) / settings.batch_minutes)
+    elif on_gpu and len(videos) > MAX_SINGLE_VIDEOS:
+        n_batches = max(ceil(sum(lengths) / IMPORT_MINUTES), len(settings.gpus))
+    else:
+        return [[video.video_id] for video in videos]
+    batches: list[list[str]] = [[] for _ in range(n_batches)]
+    done = 0.0
     for video, minutes in zip(videos, lengths, strict=True):
-        if not batches or minutes > room:
-            batches.append([])
-            room = limit
-        batches[-1].append(video.video_id)
-        room -= minutes
-    return batches
+        middle = (done + minutes / 2) / sum(lengths)
+        batches[min(int(middle * n_batches), n_batches - 1)].append(video.video_id)
+        done += minutes
+    return [batch for batch in batches if batch]
 
 
 def title(workspace: Workspace, video_ids: Sequence[str]) -> str:
@@ -52,10 +55,3 @@ def _video_title(workspace: Workspace, video_id: str) -> str:
         return workspace.read_video(video_id).title.strip() or video_id
     except (ChannelscribeError, OSError):
         return video_id
-
-
-def _automatic_minutes(lengths: Sequence[float], profile: Profile, settings: Settings) -> float:
-    on_gpu = any(spec.device == "cuda" for spec in profile.stages.values())
-    if not on_gpu or len(lengths) <= MAX_SINGLE_VIDEOS:
-        return 0.0
-    return min(IMPORT_MINUTES, ceil(sum(lengths) / len(settings.gpus)))

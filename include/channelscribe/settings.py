@@ -56,8 +56,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=10_000,
-        description="Minutes of audio that one container works on. 0: a video each, and six hours in a run of more "
-        "than ten videos.",
+        description="About how many minutes of audio one container works on. 0: a video each; with a profile for a "
+        "GPU ten hours at most, in a run of more than ten videos.",
     )
     keep_days: int = Field(
         30, ge=1, le=36_500, description="Days after which the maintenance removes artifacts that nothing uses."
