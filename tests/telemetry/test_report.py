@@ -4,6 +4,7 @@ import pytest
 
 from channelscribe.contracts import GpuSample, Manifest, Status, Video
 from channelscribe.profiles import STAGES, get_profile
+from channelscribe.telemetry.gpu_use import Range
 from channelscribe.telemetry.report import run_report
 from channelscribe.workspace import MANIFEST, Workspace, fingerprint
 
@@ -129,18 +130,32 @@ def test_a_stage_without_time_has_no_rtfx(workspace):
     assert "Starts cost" not in report(workspace, ["a"]).to_markdown()
 
 
-def gpu_sample(at_s, span_s, sm, vram):
-    return GpuSample(at_s=at_s, span_s=span_s, sm_percent=sm, vram_percent=vram, temperature_c=None, power_w=None)
+def gpu_sample(at_s, span_s, sm, vram, temperature=None, power=None):
+    return GpuSample(
+        at_s=at_s, span_s=span_s, sm_percent=sm, vram_percent=vram, temperature_c=temperature, power_w=power
+    )
 
 
-def test_the_busy_share_is_the_mean_over_time(workspace):
-    samples = (gpu_sample(1, 1, 0.0, 10.0), gpu_sample(4, 3, 80.0, 42.0), gpu_sample(5, 1, 60.0, None))
-    add_video(workspace, "a")
-    add_artifacts(workspace, "a", device="cuda", gpu_samples=samples, total=5.0)
-    result = report(workspace, ["a"])
-    assert result.gpu_uses["diarize"].busy_share == pytest.approx((3 * 0.8 + 0.6) / 5)
-    assert "| diarize | 0 | 60 | 80 | 0.60 | 42 |" in result.to_markdown()
-    assert "unavailable" not in result.to_markdown()
+def test_what_the_gpu_did_is_in_ranges_and_its_busy_share_the_mean_over_time(workspace):
+    samples = {
+        "a": (gpu_sample(1, 1, 0.0, 10.0, 40.0, 60.5), gpu_sample(4, 3, 80.0, 42.0, 71.0, 310.0)),
+        "b": (gpu_sample(1, 1, 60.0, None, 65.0, 250.0), gpu_sample(2, 1, None, 40.0, None, 280.0)),
+    }
+    for video_id, found in samples.items():
+        add_video(workspace, video_id)
+        add_artifacts(workspace, video_id, device="cuda", gpu_samples=found, total=5.0)
+    result = report(workspace, ["a", "b"])
+    use = result.gpu_uses["diarize"]
+    assert use.n_videos == 2
+    assert use.busy_share == pytest.approx((3 * 0.8 + 0.6) / 5)
+    assert use.sm_percent == Range(0.0, 60.0, 80.0)
+    assert use.vram_percent == Range(10.0, 40.0, 42.0)
+    assert use.temperature_c == Range(40.0, 65.0, 71.0)
+    assert use.power_w == Range(60.5, 265.0, 310.0)
+    text = result.to_markdown()
+    assert "| stage | busy share | SM % | VRAM % | temperature, °C | power, W |" in text
+    assert "| diarize | 0.60 | 0 / 60 / 80 | 10 / 40 / 42 | 40 / 65 / 71 | 60 / 265 / 310 |" in text
+    assert "unavailable" not in text
 
 
 def test_a_gpu_that_could_not_be_watched_is_said_and_no_zero(workspace):
@@ -155,7 +170,7 @@ def test_a_gpu_that_could_not_be_watched_is_said_and_no_zero(workspace):
 def test_figures_that_no_sample_has_are_unknown(workspace):
     add_video(workspace, "a")
     add_artifacts(workspace, "a", device="cuda", gpu_samples=(gpu_sample(1, 1, None, 5.0),), total=5.0)
-    assert "| diarize | unknown | unknown | unknown | unknown | 5 |" in report(workspace, ["a"]).to_markdown()
+    assert "| diarize | unknown | unknown | 5 / 5 / 5 | unknown | unknown |" in report(workspace, ["a"]).to_markdown()
 
 
 def test_failures_are_named_with_stage_and_reason(workspace):

@@ -1,10 +1,19 @@
 """What the GPU did during a stage, from the samples in the manifests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from channelscribe.contracts import Manifest
+
+
+@dataclass(frozen=True)
+class Range:
+    """Lowest, median and highest of one quantity's samples."""
+
+    min: float
+    median: float
+    max: float
 
 
 @dataclass(frozen=True)
@@ -17,20 +26,20 @@ class GpuUse:
 
     Args:
         n_videos: videos with samples.
-        min_sm_percent: lowest sample.
-        median_sm_percent: median of the samples.
-        max_sm_percent: highest sample.
         busy_share: between 0 and 1.
-        max_vram_percent: highest share of the GPU's memory that was taken.
+        sm_percent: share of the time in which at least one kernel ran.
+        vram_percent: share of the GPU's memory that was taken.
+        temperature_c: of the chip, in degrees Celsius.
+        power_w: watts drawn.
         unavailable: why other videos have no samples, each reason once.
     """
 
     n_videos: int
-    min_sm_percent: float | None
-    median_sm_percent: float | None
-    max_sm_percent: float | None
     busy_share: float | None
-    max_vram_percent: float | None
+    sm_percent: Range | None
+    vram_percent: Range | None
+    temperature_c: Range | None
+    power_w: Range | None
     unavailable: tuple[str, ...]
 
 
@@ -40,16 +49,20 @@ def gpu_use(manifests: Sequence[Manifest]) -> GpuUse | None:
     if not asked:
         return None
     samples = [sample for manifest in asked for sample in manifest.gpu_samples or ()]
-    sm = [(sample.sm_percent, sample.span_s) for sample in samples if sample.sm_percent is not None]
-    percents = [percent for percent, _ in sm]
-    seconds = sum(span_s for _, span_s in sm)
+    busy = [(sample.sm_percent, sample.span_s) for sample in samples if sample.sm_percent is not None]
+    seconds = sum(span_s for _, span_s in busy)
     reasons = [manifest.gpu_unavailable or "not recorded" for manifest in asked if not manifest.gpu_samples]
     return GpuUse(
         n_videos=sum(bool(manifest.gpu_samples) for manifest in asked),
-        min_sm_percent=min(percents, default=None),
-        median_sm_percent=median(percents) if percents else None,
-        max_sm_percent=max(percents, default=None),
-        busy_share=sum(percent * span_s for percent, span_s in sm) / seconds / 100 if seconds else None,
-        max_vram_percent=max((s.vram_percent for s in samples if s.vram_percent is not None), default=None),
+        busy_share=sum(percent * span_s for percent, span_s in busy) / seconds / 100 if seconds else None,
+        sm_percent=_range(sample.sm_percent for sample in samples),
+        vram_percent=_range(sample.vram_percent for sample in samples),
+        temperature_c=_range(sample.temperature_c for sample in samples),
+        power_w=_range(sample.power_w for sample in samples),
         unavailable=tuple(dict.fromkeys(reasons)),
     )
+
+
+def _range(values: Iterable[float | None]) -> Range | None:
+    known = [value for value in values if value is not None]
+    return Range(min(known), median(known), max(known)) if known else None

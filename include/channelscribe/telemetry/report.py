@@ -6,7 +6,7 @@ from datetime import datetime
 
 from channelscribe.contracts import Manifest
 from channelscribe.profiles import STAGES, Profile
-from channelscribe.telemetry.gpu_use import GpuUse, gpu_use
+from channelscribe.telemetry.gpu_use import GpuUse, Range, gpu_use
 from channelscribe.workspace import Workspace
 
 NO_REASON = "it gave no reason: see the log of its task"
@@ -238,21 +238,23 @@ def _time_lines(times: Sequence[StageTime]) -> Iterator[str]:
 
 def _gpu_lines(uses: Mapping[str, GpuUse]) -> Iterator[str]:
     if any(use.n_videos for use in uses.values()):
-        yield "| stage | SM %, min | median | max | busy share | VRAM %, max |"
+        yield "The GPU, from the lowest sample over the median to the highest:"
+        yield ""
+        yield "| stage | busy share | SM % | VRAM % | temperature, °C | power, W |"
         yield "| --- |" + " ---: |" * 5
     for stage, use in uses.items():
         if use.n_videos:
-            percents = (_percent(p) for p in (use.min_sm_percent, use.median_sm_percent, use.max_sm_percent))
             busy = "unknown" if use.busy_share is None else f"{use.busy_share:.2f}"
-            yield f"| {stage} | {' | '.join(percents)} | {busy} | {_percent(use.max_vram_percent)} |"
+            ranges = (use.sm_percent, use.vram_percent, use.temperature_c, use.power_w)
+            yield f"| {stage} | {busy} | {' | '.join(map(_range, ranges))} |"
     yield ""
     for stage, use in uses.items():
         for reason in use.unavailable:
             yield f"- {stage}: GPU: unavailable ({_cell(reason)})"
 
 
-def _percent(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.0f}"
+def _range(found: Range | None) -> str:
+    return f"{found.min:.0f} / {found.median:.0f} / {found.max:.0f}" if found else "unknown"
 
 
 def _sum(manifests: Sequence[Manifest], part: str) -> float:
