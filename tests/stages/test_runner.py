@@ -47,6 +47,9 @@ class Fetch(Stage):
                     raise ZeroDivisionError("division by zero")
                 case "device memory":
                     raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA")
+                case "broken device":
+                    error = type("AcceleratorError", (RuntimeError,), {})
+                    raise error("CUDA error: an illegal memory access was encountered\nFor debugging consider ...")
         return Outcome(audio_s=2.5, summary="Done well.", empty=job.video.title == "empty", metrics={"lines": 1.0})
 
 
@@ -160,6 +163,22 @@ def test_failure_has_its_code_and_sentence_and_fails_nobody_else(
     assert status is not None
     assert (status.state, status.exit_code) == ("failed", int(code))
     assert reason in status.reason
+
+
+def test_a_failed_gpu_ends_the_call_and_leaves_the_others_unbegun(workspace: Workspace) -> None:
+    titles = {"a": "good", "b": "broken device", "c": "good", "d": "bad"}
+    ids = [record(workspace, video_id, title) for video_id, title in titles.items()]
+    stage = Fetch()
+    assert Run(stage, BUNDLED, workspace)(ids) is ExitCode.TRY_AGAIN
+    assert stage.done == ["a", "b"]
+    assert workspace.require("a", "fetch_audio", BUNDLED)
+    status = workspace.read_status("b", "fetch_audio")
+    assert status is not None
+    assert (status.state, status.exit_code) == ("failed", 75)
+    assert status.reason == "The GPU failed: CUDA error: an illegal memory access was encountered."
+    assert [workspace.read_status(video_id, "fetch_audio") for video_id in ("c", "d")] == [None, None]
+    record(workspace, "b")
+    assert Run(stage, BUNDLED, workspace)(ids[1:3]) is ExitCode.DONE
 
 
 def test_code_of_a_batch_is_the_one_that_a_retry_may_heal(workspace: Workspace) -> None:

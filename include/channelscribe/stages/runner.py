@@ -140,19 +140,26 @@ class Run:
         self.device = (device or self.spec.device) if self.spec.engine in ENGINES else "cpu"
         self.force = force
         self._engine: Engine | None = None
+        self._gpu_failed = False
         self._start_up = start_up()
 
     def __call__(self, video_ids: Sequence[str]) -> ExitCode:
         """Do the stage for every video, whatever happens to the others.
+
+        After a fault of the GPU itself, which no later call into it would survive, those that are left are not begun:
+        they get no status, and a retry in a new process does them.
 
         Returns:
             0 if all is done, 99 if there was nothing to do for any, else the code of the worst failure,
             where one that a retry may heal comes first.
         """
         codes = set()
-        for video_id in video_ids:
+        for number, video_id in enumerate(video_ids, 1):
             codes.add(self._do(video_id))
             at_work_on(None)
+            if self._gpu_failed:
+                logger.error("Ending, as the GPU failed; not begun: %d of %d.", len(video_ids) - number, len(video_ids))
+                break
         for code in (ExitCode.TRY_AGAIN, ExitCode.INTERNAL_ERROR, ExitCode.MISCONFIGURED, ExitCode.BAD_INPUT):
             if code in codes:
                 return code
@@ -185,16 +192,22 @@ class Run:
             code, reason = ExitCode.TRY_AGAIN, "Out of memory: give the stage more, or run fewer at once."
         except Exception as error:
             logger.exception("Internal error")
-            # torch's out-of-memory errors are RuntimeErrors of its own, known here by name: torch may not be imported.
-            if type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):
-                code, reason = (
-                    ExitCode.TRY_AGAIN,
-                    "The device is out of memory: lower the pool's slots or the batch size.",
-                )
-            else:
-                code, reason = ExitCode.INTERNAL_ERROR, f"Internal error: {type(error).__name__}: {error}"
+            code, reason = self._explain(error)
         self._say(video_id, "failed", code, reason)
         return code
+
+    def _explain(self, error: Exception) -> tuple[ExitCode, str]:
+        """Exit code and sentence of an error that is none of ours."""
+        # torch's errors of the device are RuntimeErrors of its own, known here by name: torch may not be imported.
+        name = type(error).__name__
+        if name == "OutOfMemoryError":
+            return ExitCode.TRY_AGAIN, "The device is out of memory: lower the pool's slots or the batch size."
+        if name == "AcceleratorError":
+            # CUDA's errors stick: whatever this process asked of the GPU now would fail with the same one.
+            self._gpu_failed = True
+            first_line = (str(error).splitlines() or ["it says nothing"])[0]
+            return ExitCode.TRY_AGAIN, f"The GPU failed: {first_line.rstrip('.')}."
+        return ExitCode.INTERNAL_ERROR, f"Internal error: {name}: {error}"
 
     def _ensure(self, video: Video) -> ExitCode:
         video_id = video.video_id
