@@ -1,5 +1,6 @@
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,55 @@ def test_leftovers_of_killed_attempts_go(workspace):
 
 def test_an_empty_workspace_has_nothing_unused(tmp_path):
     assert unused(Workspace(tmp_path)) == []
+
+
+def test_a_folder_in_which_somebody_is_at_work_stays(workspace, monkeypatch):
+    make_current(workspace)
+    partial = workspace.partial_download("v", BUNDLED.stages["fetch_audio"])
+    (partial / "fragments").mkdir(parents=True)
+    part = partial / "fragments" / "audio.part"
+    part.write_text("half")
+    leftover = workspace.stage_dir("v", "diarize") / ".new-abc-123"
+    leftover.mkdir()
+    assert unused(workspace) == [leftover, partial]
+    look = Path.stat
+
+    def finished_meanwhile(path, **options):
+        if path == part:
+            part.unlink()
+        return look(path, **options)
+
+    monkeypatch.setattr(Path, "stat", finished_meanwhile)
+    assert unused(workspace) == [leftover]
+    assert not part.exists()
+
+
+def test_removing_passes_over_what_vanishes(workspace, monkeypatch):
+    make_current(workspace)
+    old, _ = make(workspace, "diarize", "0" * 16, {})
+    others = [old / name for name in ("a", "b", "c")]
+    for path in others:
+        path.write_text("x")
+    unlink = os.unlink
+
+    def removed_by_somebody_else(name, **options):
+        if name == "b":
+            unlink(name, **options)
+        unlink(name, **options)
+
+    monkeypatch.setattr(os, "unlink", removed_by_somebody_else)
+    assert retention.remove(old) > 0
+    assert not old.exists()
+    assert retention.remove(old) == 0
+
+
+def test_what_may_not_be_removed_is_an_error(workspace, monkeypatch):
+    make_current(workspace)
+    old, _ = make(workspace, "diarize", "0" * 16, {})
+
+    def refuse(name, **options):
+        raise PermissionError(13, "Permission denied", name)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(PermissionError):
+        retention.remove(old)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,11 +35,24 @@ def unused(workspace: Workspace, older_than: datetime) -> Iterator[Path]:
 
 
 def remove(folder: Path) -> int:
-    """Remove a folder; returns the bytes of its files."""
-    n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    shutil.rmtree(folder)
+    """Remove a folder; returns the bytes of its files. What somebody else removes meanwhile is no error."""
+    n_bytes = 0
+    with suppress(FileNotFoundError):
+        for path in folder.rglob("*"):
+            n_bytes += path.stat().st_size if path.is_file() else 0
+    shutil.rmtree(folder, onerror=_pass_over_what_is_gone)
     return n_bytes
 
 
+def _pass_over_what_is_gone(_function: object, _path: object, raised: tuple[object, BaseException, object]) -> None:
+    if not isinstance(raised[1], FileNotFoundError):
+        raise raised[1]
+
+
 def _written_at(folder: Path) -> datetime:
-    return datetime.fromtimestamp(max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))), UTC)
+    """When anything in a folder was last written: never long ago where something vanishes meanwhile."""
+    try:
+        last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:  # a download or a stage is at it
+        return datetime.max.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(last, UTC)
