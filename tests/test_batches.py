@@ -55,7 +55,7 @@ def test_the_setting_decides_and_order_and_all_videos_stay():
 
 
 @pytest.mark.parametrize("lengths", [[0.1] * 7, [1e-6, 600], [600, 1e-6], [7.3] * 101, [1.0]])
-@pytest.mark.parametrize("minutes", [1, 60, 10_000])
+@pytest.mark.parametrize("minutes", [1, 60, 1440])
 def test_no_video_is_lost_or_doubled_whatever_the_lengths(lengths, minutes):
     built = build(lengths, batch_minutes=minutes)
     assert [video_id for batch in built for video_id in batch] == [f"v{number}" for number in range(len(lengths))]

@@ -46,7 +46,7 @@ class StageSpec:
         revision: version of the model: what makes two results comparable.
         parameters: everything else that changes the result; part of the fingerprint.
         memory_gib: memory of the device that the stage needs, in GiB: its slots of the ``vram_gib`` pool.
-        hard_limit_min: minutes after which a run of the stage over one video is stopped.
+        hard_limit_min: minutes after which one call of the stage is stopped, however many videos it has.
         device: where it runs, ``cpu`` or ``cuda``; no part of the result's identity.
         ram_gib: the most main memory that a container of the stage may take, in GiB.
     """

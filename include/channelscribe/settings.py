@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     batch_minutes: int = Field(
         0,
         ge=0,
-        le=10_000,
+        le=1440,
         description="About how many minutes of audio one container works on. 0: a video each; with a profile for a "
         "GPU ten hours at most, in a run of more than ten videos.",
     )
