@@ -222,13 +222,15 @@ with DAG(
 
     def model_stage(name: str, video_ids: list[str]):
         """A stage that takes the device's memory."""
-        slots = {"pool": "vram_gib", "pool_slots": PROFILE.stages[name].memory_gib}
+        # Retries that outlast the restart of an engine.
+        on_device = {"pool": "vram_gib", "pool_slots": PROFILE.stages[name].memory_gib}
+        on_device |= {"retries": 2, "retry_exponential_backoff": 2}
         if IN_CONTAINERS:
             from channelscribe_airflow.docker_operator import DockerStageOperator
 
             image = "{{ ti.xcom_pull(task_ids='pin_image', map_indexes=-1) }}"
-            return stage(name, video_ids, DockerStageOperator, image=image, **slots)
-        return stage(name, video_ids, **slots)
+            return stage(name, video_ids, DockerStageOperator, image=image, **on_device)
+        return stage(name, video_ids, **on_device)
 
     @task(map_index_template="{{ batch_title(task.op_kwargs.video_ids) }}", trigger_rule="all_done", retries=2)
     def load(video_ids: list[str], params=None, run_id=None) -> None:
@@ -238,13 +240,14 @@ with DAG(
         from channelscribe.workspace import Workspace
         from channelscribe_airflow.stage_task import each_video
 
-        with expected_errors(), closing(connect(archive_dsn(SETTINGS))) as connection:
-            workspace, profile = Workspace(SETTINGS.data_dir), get_profile(params["profile"])
-            each_video(
-                "load",
-                video_ids,
-                lambda video_id: load_video(connection, workspace, video_id, profile, run_id),
-            )
+        workspace, profile = Workspace(SETTINGS.data_dir), get_profile(params["profile"])
+
+        def load_one(video_id: str) -> None:
+            with closing(connect(archive_dsn(SETTINGS))) as connection:
+                load_video(connection, workspace, video_id, profile, run_id)
+
+        with expected_errors():
+            each_video("load", video_ids, load_one)
 
     @task_group
     def ingest_video(video_ids: list[str]) -> None:

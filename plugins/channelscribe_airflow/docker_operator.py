@@ -19,7 +19,7 @@ from channelscribe.stack import containers
 from channelscribe.workspace import now
 from channelscribe_airflow.command import stage_command
 from channelscribe_airflow.outcomes import describe_ending, expected_errors
-from channelscribe_airflow.stage_task import TEMPLATE_FIELDS, StageTask, pending_videos
+from channelscribe_airflow.stage_task import TEMPLATE_FIELDS, StageTask
 
 # torch's data loaders hand arrays over in /dev/shm, of which Docker gives 64 MB.
 _SHM_BYTES = 2**30
@@ -72,10 +72,10 @@ class DockerStageOperator(StageTask, DockerOperator):
         """
         ti = context["ti"]
         with expected_errors():
-            video_ids = pending_videos(self.video_ids, self.stage, self.log)
-            containers.hand_over(video_ids)
-            started = now()
+            video_ids = self.videos_to_do(context)
             with self._engine_errors(video_ids), self._no_container_left(video_ids, ti):
+                containers.hand_over(video_ids)
+                started = now()
                 try:
                     code, ending = self._run(video_ids, ti)
                 except AirflowTaskTimeout:
@@ -145,8 +145,13 @@ class DockerStageOperator(StageTask, DockerOperator):
             host_config=self.host_config(client, gpu),
         )
         container_id = self.container["Id"]
+        if self._stopped:
+            return ExitCode.TRY_AGAIN, ""
         lines = client.attach(container_id, stdout=True, stderr=True, stream=True)
         client.start(container_id)
+        # Whoever stopped the task while there was no container yet could not remove it.
+        if self._stopped:
+            return ExitCode.TRY_AGAIN, ""
         fetch_logs(lines, self.log)
         try:
             code = int(client.wait(container_id)["StatusCode"])

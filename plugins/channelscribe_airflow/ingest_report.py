@@ -56,22 +56,22 @@ def report_on_run(ti: Any, dag_run: Any, profile: Profile) -> RunReport:
 
 
 def failed_stages(states: States, batches: Sequence[Sequence[str]], workspace: Workspace) -> dict[str, str]:
-    """By video that was not loaded, the first stage that failed for it.
+    """By video that was not loaded, the first stage that did not end well for it.
 
-    A red task says that a stage failed for some of its batch; the statuses say for which.
+    The statuses say so, not the colours: a task may be green for the rest of its batch, or because somebody marked it.
 
     Args:
         states: terminal state by task id and map index.
         batches: ids of the videos, in the order of their map indexes.
         workspace: where the statuses are.
     """
-    failed: dict[str, str] = {}
+    failed = {}
     for index, batch in enumerate(batches):
-        for stage in (*STAGES, "load"):
-            if states.get((f"ingest_video.{stage}", index)) in _GOOD:
-                continue
-            for video_id in batch:
-                status = workspace.read_status(video_id, stage)
-                if len(batch) == 1 or status is None or status.state not in FINISHED:
-                    failed.setdefault(video_id, stage)
+        for video_id in batch:
+            statuses = {stage: workspace.read_status(video_id, stage) for stage in (*STAGES, "load")}
+            unfinished = [stage for stage, status in statuses.items() if not status or status.state not in FINISHED]
+            if unfinished:
+                failed[video_id] = unfinished[0]
+            elif states.get(("ingest_video.load", index)) not in ("success", "failed"):
+                failed[video_id] = "load"  # its status is of an earlier run
     return failed

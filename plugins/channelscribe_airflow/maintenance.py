@@ -4,7 +4,10 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from docker.errors import APIError
+
 from channelscribe import retention
+from channelscribe.errors import TryAgainError
 from channelscribe.settings import get_settings
 from channelscribe.stack import containers
 from channelscribe.stack.engine import REMOVAL_TIMEOUT_S, docker_client
@@ -20,9 +23,9 @@ def reap_containers(ti: Any) -> int:
         ti: the task instance that asks Airflow.
 
     Raises:
-        TryAgainError: the engine does not answer.
+        TryAgainError: the engine does not answer, or could not remove some.
     """
-    reaped = 0
+    reaped, refused = 0, []
     with docker_client(REMOVAL_TIMEOUT_S) as client:
         for container_id, labels in containers.of_installation(client, get_settings().data_dir).items():
             state = _state_of(ti, labels)
@@ -37,8 +40,13 @@ def reap_containers(ti: Any) -> int:
                 labels["run_id"],
                 state or "gone",
             )
-            containers.remove(client, container_id)
-            reaped += 1
+            try:
+                containers.remove(client, container_id)
+                reaped += 1
+            except APIError as error:
+                refused.append(f"{container_id[:12]} ({error.explanation})")
+    if refused:
+        raise TryAgainError(f"The Docker engine did not remove {', '.join(refused)}.")
     return reaped
 
 

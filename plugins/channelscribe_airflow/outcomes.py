@@ -47,9 +47,10 @@ def describe_ending(code: int) -> str:
     Args:
         code: its exit code, or minus the signal that killed it.
     """
-    if code >= 0:
+    try:
+        number = signal.Signals(-code)
+    except ValueError:  # of 0 and above, and of what no signal ends with
         return f"The program ended with exit code {code} and gave no reason: see the task's log."
-    number = signal.Signals(-code)
     guess = ": out of memory? Give the stage more, or lower the pool's slots" if number == signal.SIGKILL else ""
     return f"The program was killed by signal {-code} ({number.name}){guess}."
 

@@ -14,7 +14,7 @@ from channelscribe.workspace import now
 from channelscribe_airflow.command import stage_command
 from channelscribe_airflow.outcomes import describe_ending, expected_errors
 from channelscribe_airflow.process import ChildProcess
-from channelscribe_airflow.stage_task import TEMPLATE_FIELDS, StageTask, pending_videos
+from channelscribe_airflow.stage_task import TEMPLATE_FIELDS, StageTask
 
 # yt-dlp lives in Airflow's environment: it must be upgradable at any time, without touching torch and the models.
 _STAGES_OF_AIRFLOWS_ENVIRONMENT = ("fetch_audio",)
@@ -68,7 +68,7 @@ class ProcessStageOperator(StageTask, BaseOperator):
             AirflowTaskTimeout: it ran for longer than ``execution_timeout``.
         """
         with expected_errors():
-            video_ids = pending_videos(self.video_ids, self.stage, self.log)
+            video_ids = self.videos_to_do(context)
             started = now()
             try:
                 with self._start(video_ids, self.gpu(context["ti"].map_index or 0)) as self._child:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from channelscribe.contracts import Status
 from channelscribe.errors import ExitCode
 from channelscribe.profiles import STAGES, StageSpec, get_profile
 from channelscribe.settings import get_settings
-from channelscribe.workspace import Workspace
+from channelscribe.workspace import Workspace, now
 from channelscribe_airflow.outcomes import code_of, exception_for, failure_of, recorded, write_status
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ def each_video(stage: str, video_ids: Sequence[str], work: Callable[[str], objec
 class StageTask:
     """Mixin of the stage operators: the batch, and the state that the task gets from what became of it.
 
-    A video that fails, fails alone: the task is then red, with the reason, and the next stage goes on with the rest.
+    A video that fails, fails alone: the task is then red, with the reason, and the next stage goes on with the rest. A
+    video that takes the whole program down is the last one of the next attempt, so that the others are done by then.
     """
 
     stage: str
@@ -89,6 +91,8 @@ class StageTask:
     execution_timeout: timedelta | None
     log: Any
     _stopped = False
+    # With `force`, what was made before is made again: before this attempt, or before the run.
+    _forced_since: datetime | None = None
 
     @property
     def spec(self) -> StageSpec:
@@ -105,6 +109,21 @@ class StageTask:
         gpus = get_settings().gpus
         return gpus[max(map_index, 0) % len(gpus)] if self.spec.device == "cuda" else None
 
+    def videos_to_do(self, context: Context) -> list[str]:
+        """The videos to give to the program, those that failed an earlier attempt by themselves last.
+
+        Raises:
+            BadInputError: what is no video id, or no video of the workspace.
+            AirflowSkipException: there is none left.
+        """
+        dag_run = context.get("dag_run")
+        self._forced_since = (dag_run and dag_run.start_date) or now()
+        pending = pending_videos(self.video_ids, self.stage, self.log)
+        if self.forced:
+            # An earlier attempt of this run may have done some of them: not again.
+            pending = [video_id for video_id in pending if not self._is_done(video_id)] or pending
+        return sorted(pending, key=self._failed_by_itself)
+
     def conclude(self, video_ids: Sequence[str], code: int, started: datetime, ending: str) -> None:
         """Give the task the state that its videos' statuses stand for. What the program left unsaid is recorded.
 
@@ -119,45 +138,64 @@ class StageTask:
             AirflowFailException: some failed, and a retry would fail the same way.
             AirflowException: some failed in a way that may pass.
         """
-        if code == ExitCode.DONE:
-            return
-        if code == ExitCode.NOTHING_TO_DO:
-            status = self._status(video_ids[0], started)
-            raise exception_for(code, status.reason if status else ending)
-        failed: dict[str, tuple[int, str]] = {}
+        if code in (ExitCode.DONE, ExitCode.NOTHING_TO_DO):
+            statuses = [self._status(video_id) for video_id in video_ids]
+            if all(status and status.at >= started and status.state in FINISHED for status in statuses):
+                if code == ExitCode.DONE:
+                    return
+                raise exception_for(code, statuses[0].reason if statuses[0] else ending)
+            code, ending = ExitCode.TRY_AGAIN, "It ended well, but how could not be recorded: is the disk full?"
+        self._record_end(video_ids, code, started, ending)
+        failed = {}
         for video_id in video_ids:
-            status = self._status(video_id, started)
-            if status is None or status.state == "running":
-                self.record_failure([video_id], code, ending)
-                failed[video_id] = code, ending
-            elif status.state == "failed":
-                failed[video_id] = status.exit_code or code, status.reason
+            status = self._status(video_id)
+            if status and status.state == "failed":
+                failed[video_id] = status.exit_code or ExitCode.TRY_AGAIN, status.reason
         # Where none failed the program was killed after its work: a retry finds the artifacts.
-        raise failure_of(failed, len(video_ids)) if failed else exception_for(code, ending)
+        raise failure_of(failed, len(self.video_ids)) if failed else exception_for(code, ending)
 
     def stop_for_time(self, video_ids: Sequence[str], started: datetime) -> None:
         """Record that the time limit ended the program, for the videos that it had not finished."""
-        self.record_unfinished(video_ids, started, f"It was stopped: it took longer than {self.execution_timeout}.")
-
-    def record_unfinished(self, video_ids: Sequence[str], started: datetime, reason: str) -> None:
-        """Record a failure that may pass, for the videos that the program had not finished."""
-        unfinished = [video_id for video_id in video_ids if not self._is_finished(video_id, started)]
-        self.record_failure(unfinished, ExitCode.TRY_AGAIN, reason)
-
-    def record_failure(self, video_ids: Sequence[str], code: int, reason: str) -> None:
-        """Record the same failure for some videos."""
-        for video_id in video_ids:
-            write_status(self.stage, video_id, "failed", code, reason)
+        ending = f"It was stopped: it took longer than {self.execution_timeout}."
+        self._record_end(video_ids, ExitCode.TRY_AGAIN, started, ending)
 
     def refuse(self, video_ids: Sequence[str], code: ExitCode, reason: str) -> AirflowException:
-        """Record that the program could not be started; returns what to raise."""
-        self.record_failure(video_ids, code, reason)
+        """Record that the program could not be started, or went on without us; returns what to raise."""
+        for video_id in video_ids:
+            if not self._is_done(video_id):
+                write_status(self.stage, video_id, "failed", code, reason)
         return exception_for(code, reason)
 
-    def _is_finished(self, video_id: str, started: datetime) -> bool:
-        status = self._status(video_id, started)
-        return status is not None and status.state != "running"
+    def _record_end(self, video_ids: Sequence[str], code: int, started: datetime, ending: str) -> None:
+        """Record the end of the program for the videos that it left unfinished: the one it was at, and those after it.
 
-    def _status(self, video_id: str, started: datetime) -> Status | None:
-        status = Workspace(get_settings().data_dir).read_status(video_id, self.stage)
-        return status if status and status.at >= started else None
+        The latter get no exit code: they were not begun, and are not to blame.
+        """
+        for video_id in video_ids:
+            status = self._status(video_id)
+            if status and status.at >= started:
+                if status.state == "running":
+                    write_status(self.stage, video_id, "failed", code, ending)
+            elif not self._is_done(video_id):
+                began = len(video_ids) == 1
+                reason = ending if began else f"It was not begun. {ending}"
+                write_status(self.stage, video_id, "failed", code if began else None, reason)
+
+    def _is_done(self, video_id: str) -> bool:
+        """Whether the stage needs no work for a video: with ``force`` by this run, otherwise by whichever."""
+        status = self._status(video_id)
+        if status is None or status.state not in FINISHED:
+            return False
+        if self.forced:
+            return self._forced_since is not None and status.at >= self._forced_since
+        workspace = Workspace(get_settings().data_dir)
+        return workspace.current(video_id, self.stage, get_profile(self.profile)) is not None
+
+    def _failed_by_itself(self, video_id: str) -> bool:
+        status = self._status(video_id)
+        return status is not None and (
+            status.state == "running" or (status.state == "failed" and status.exit_code is not None)
+        )
+
+    def _status(self, video_id: str) -> Status | None:
+        return Workspace(get_settings().data_dir).read_status(video_id, self.stage)

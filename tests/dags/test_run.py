@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from channelscribe.contracts import Video
+from channelscribe.contracts import Status, Video
 from channelscribe.errors import BadInputError, TryAgainError
 from channelscribe.profiles import STAGES
 from channelscribe.settings import get_settings
-from channelscribe.workspace import Workspace
+from channelscribe.workspace import Workspace, now
 
 pytestmark = pytest.mark.airflow
 
@@ -90,6 +90,21 @@ def archive(monkeypatch):
     monkeypatch.setattr("channelscribe.store.queries.record_ingest_run", result.record)
     monkeypatch.setattr("channelscribe.store.loader.load_video", result.load_video)
     return result
+
+
+@pytest.fixture
+def workspace_of_one(tmp_path):
+    """Makes a workspace with one video, v, whose stages stand as they are given."""
+
+    def make(states):
+        workspace = Workspace(tmp_path)
+        for stage, state in states.items():
+            workspace.write_status(
+                Status(video_id="v", stage=stage, state=state, exit_code=0, reason="Because.", at=now())
+            )
+        return workspace
+
+    return make
 
 
 class Ended:
@@ -177,6 +192,23 @@ def test_of_a_batch_the_bad_video_fails_alone_and_the_rest_goes_on(run, channels
     workspace = Workspace(get_settings().data_dir)
     assert workspace.read_status("bad", "transcribe") is None
     assert workspace.read_status("odd", "transcribe").state == "done"
+
+
+def test_a_red_stage_that_was_marked_green_does_not_make_a_video_loaded(workspace_of_one):
+    from channelscribe_airflow.ingest_report import failed_stages
+
+    workspace = workspace_of_one({"fetch_audio": "done", "diarize": "failed"})
+    states = {(f"ingest_video.{stage}", 0): "success" for stage in ("fetch_audio", "diarize")}
+    states |= {(f"ingest_video.{stage}", 0): "skipped" for stage in ("transcribe", "load")}
+    assert failed_stages(states, [["v"]], workspace) == {"v": "diarize"}
+
+
+def test_a_load_of_an_earlier_run_is_not_taken_for_this_ones(workspace_of_one):
+    from channelscribe_airflow.ingest_report import failed_stages
+
+    workspace = workspace_of_one(dict.fromkeys((*STAGES, "load"), "done"))
+    assert failed_stages({("ingest_video.load", 0): "success"}, [["v"]], workspace) == {}
+    assert failed_stages({("ingest_video.load", 0): "skipped"}, [["v"]], workspace) == {"v": "load"}
 
 
 def test_no_new_video_is_green_and_says_so_and_force_does_it_again(run, channels, archive):

@@ -16,8 +16,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.execution_time.timeout import timeout
 from docker.errors import NotFound
 
+from channelscribe.contracts import Status
 from channelscribe.settings import get_settings
 from channelscribe.stack import containers
+from channelscribe.workspace import Workspace, now
 from channelscribe_airflow import docker_operator
 from channelscribe_airflow.docker_operator import DockerStageOperator
 
@@ -116,6 +118,32 @@ def test_of_a_batch_the_bad_video_fails_alone(operator, script, workspace):
     assert [workspace.read_status(v, "diarize").state for v in ("v1", "v2", "v3")] == ["done", "failed", "empty"]
 
 
+def test_a_video_that_takes_the_program_down_is_the_last_of_the_next_attempt(operator, script, workspace):
+    script(
+        """
+        for v in $videos; do
+          status $v running null "Running."
+          [ $v = v1 ] && exit 137 # as the kernel's SIGKILL is told; a first process can't send it to itself
+          status $v done 0 "Done."
+        done
+        """
+    )
+    with pytest.raises(AirflowException, match=r"^3 of 3 videos failed\. Title 1: The program was killed"):
+        execute(operator(video_ids=["v1", "v2", "v3"]))
+    statuses = [workspace.read_status(v, "diarize") for v in ("v1", "v2", "v3")]
+    assert [status.exit_code for status in statuses] == [137, None, None]
+    assert statuses[1].reason.startswith("It was not begun. The program was killed by signal 9")
+    with pytest.raises(AirflowException, match=r"^1 of 3 videos failed\. Title 1: The program was killed"):
+        execute(operator(video_ids=["v1", "v2", "v3"]), try_number=2)
+    assert [workspace.read_status(v, "diarize").state for v in ("v1", "v2", "v3")] == ["failed", "done", "done"]
+
+
+def test_an_end_that_could_not_be_recorded_is_no_success(operator, script):
+    script('status v1 running null "Running."')
+    with pytest.raises(AirflowException, match="could not be recorded: is the disk full"):
+        execute(operator())
+
+
 def test_a_container_may_do_little(operator, script, workspace, tmp_path):
     models = get_settings().models_dir
     models.mkdir()
@@ -179,6 +207,15 @@ def test_timeout_stays_a_timeout(operator, script, workspace):
         execute(operator(execution_timeout=timedelta(seconds=4)))
     status = workspace.read_status("v1", "diarize")
     assert (status.state, status.reason) == ("failed", "It was stopped: it took longer than 0:00:04.")
+
+
+def test_a_stop_before_there_is_a_container_starts_none(engine, operator, script, workspace):
+    script(f"touch $root/ran; {DONE}")
+    task = operator()
+    task.on_kill()
+    with pytest.raises(AirflowException, match="was stopped before its end"):
+        execute(task)
+    assert not (workspace.data_root / "ran").exists()
 
 
 def test_on_kill_ends_the_container(engine, operator, script, workspace):
@@ -299,6 +336,13 @@ def test_a_container_killed_from_outside_is_tried_again(engine, operator, script
     assert type(caught.value) is AirflowException
 
 
+@pytest.mark.parametrize("code", [1, 163, 255])
+def test_an_exit_code_without_a_meaning_is_said(operator, script, code):
+    script(f"exit {code}")
+    with pytest.raises(AirflowException, match=r"ended with exit code \S+ and gave no reason"):
+        execute(operator())
+
+
 def test_too_little_memory_is_said(operator, script, monkeypatch):
     monkeypatch.setattr(docker_operator, "_GIB", 16 * 2**20)
     script("exec dd if=/dev/zero of=/dev/shm/x bs=1M count=512")
@@ -311,6 +355,25 @@ def test_an_engine_that_is_down_is_tried_again(operator, tmp_path):
     with pytest.raises(AirflowException, match=r"No Docker engine answers at unix:///nowhere.sock") as caught:
         execute(operator(docker_url="unix:///nowhere.sock"))
     assert type(caught.value) is AirflowException
+
+
+def test_an_engine_that_is_down_does_not_undo_what_is_done(operator, workspace, monkeypatch):
+    monkeypatch.setattr(
+        Workspace, "current", lambda self, video_id, stage, profile: object() if video_id == "v1" else None
+    )
+    workspace.write_status(Status(video_id="v1", stage="diarize", state="done", exit_code=0, reason="Done.", at=now()))
+    with pytest.raises(AirflowException, match="No Docker engine answers"):
+        execute(operator(docker_url="unix:///nowhere.sock", video_ids=["v1", "v2"]), try_number=2)
+    assert [workspace.read_status(v, "diarize").state for v in ("v1", "v2")] == ["done", "failed"]
+
+
+def test_force_redoes_what_this_run_has_not_done(operator, script, workspace):
+    script('echo "$videos" >>$root/seen; for v in $videos; do status $v done 0 "Done."; done')
+    workspace.write_status(Status(video_id="v1", stage="diarize", state="done", exit_code=0, reason="Done.", at=now()))
+    task = operator(force=True, video_ids=["v1", "v2"])
+    for started in (now() - timedelta(hours=1), now() + timedelta(hours=1)):
+        task.execute({"ti": task_instance(), "dag_run": SimpleNamespace(start_date=started)})
+    assert (workspace.data_root / "seen").read_text().split() == ["v2", "v1", "v2"]
 
 
 def test_an_engine_restarted_in_the_middle_is_survived(private_engine, workspace, script, monkeypatch):

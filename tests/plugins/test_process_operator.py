@@ -21,6 +21,7 @@ from channelscribe_airflow.process_operator import ProcessStageOperator
 pytestmark = pytest.mark.airflow
 
 CONTEXT = {"ti": SimpleNamespace(map_index=0)}
+DONE = {"code": 0, "state": "done", "reason": "Done."}
 
 
 def operator(**arguments):
@@ -105,7 +106,7 @@ def test_other_signals_make_no_guess(workspace, behave):
 
 
 def test_lines_are_logged_as_they_come(workspace, behave, monkeypatch):
-    behave(lines=["first", "!second", "third {not a template} %s"], pause=0.3)
+    behave(lines=["first", "!second", "third {not a template} %s"], pause=0.3, **DONE)
     logged = []
     task = operator()
     monkeypatch.setattr(
@@ -147,7 +148,7 @@ def test_on_kill_ends_program_and_grandchildren(workspace, behave, tmp_path):
 
 
 def test_what_a_program_leaves_running_is_killed_and_does_not_block(workspace, behave, tmp_path):
-    behave(leave_behind=str(tmp_path / "pid"), code=0)
+    behave(leave_behind=str(tmp_path / "pid"), **DONE)
     started = time.monotonic()
     operator().execute(CONTEXT)
     assert time.monotonic() - started < 30
@@ -174,7 +175,7 @@ def test_program_dies_with_a_task_process_that_is_killed_outright(workspace, tmp
 def test_programs_get_none_of_airflows_settings(workspace, behave, tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("CHANNELSCRIBE_LIMIT", "7")
-    behave(environment_file=str(tmp_path / "environment"))
+    behave(environment_file=str(tmp_path / "environment"), **DONE)
     operator().execute(CONTEXT)
     environment = json.loads((tmp_path / "environment").read_text())
     assert environment["CHANNELSCRIBE_LIMIT"] == "7"

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -83,8 +84,9 @@ def hand_over(video_ids: Sequence[str]) -> None:
     for video_id in video_ids:
         folder = Workspace(settings.data_dir).video_dir(video_id)
         for path in (folder, *folder.rglob("*")):
-            if path.lstat().st_uid != uid:
-                os.chown(path, uid, gid, follow_symlinks=False)
+            with suppress(FileNotFoundError):  # a temporary file of somebody who is still at work
+                if path.lstat().st_uid != uid:
+                    os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def explain(error: APIError, image: str) -> tuple[ExitCode, str]:

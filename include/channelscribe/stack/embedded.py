@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -41,6 +42,8 @@ COMPONENTS = {
     # Last, once the API server answers: tasks that a killed stack left would start at once, and fail without it.
     SCHEDULER: ("scheduler", "--skip-serve-logs"),
 }
+
+logger = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 
@@ -212,12 +215,17 @@ class Stack:
 
     def _remove_containers(self) -> None:
         """Remove the containers of tasks that were stopped too fast to do it. An engine that is gone runs none."""
+        from docker.errors import APIError
+
         from channelscribe.stack import containers
         from channelscribe.stack.engine import REMOVAL_TIMEOUT_S, docker_client
 
         with suppress(ChannelscribeError), docker_client(REMOVAL_TIMEOUT_S) as client:
             for container_id in containers.of_installation(client, self.settings.data_dir):
-                containers.remove(client, container_id)
+                try:
+                    containers.remove(client, container_id)
+                except APIError as error:
+                    logger.warning("Container %s could not be removed: %s", container_id[:12], error)
 
     @property
     def _record_file(self) -> Path:

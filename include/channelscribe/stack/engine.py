@@ -49,6 +49,8 @@ def docker_client(timeout_s: int = _TIMEOUT_S) -> Iterator[APIClient]:
         ) from error
     try:
         yield client
+    except APIError:  # an answer, though docker-py counts it among the failed requests
+        raise
     except RequestException as error:
         raise TryAgainError(f"The Docker engine at {address} went away: {_root_cause(error)}.") from error
     finally:
