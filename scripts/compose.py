@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 from engine import PREFIX, ROOT, docker, fail, has_image, image_names, say, settings
@@ -40,10 +41,9 @@ def main() -> None:
         up(command, call, home)
     elif not env_file(home).is_file():
         fail("Nothing was started yet: `make up RUNTIME=docker` does.")
-    elif action == "down":
-        run([*call, "down", "--remove-orphans"])
-    elif action == "clean":
-        run([*call, "down", "--remove-orphans", "--volumes"])
+    elif action in ("down", "clean"):
+        run([*call, "down", "--remove-orphans", *(["--volumes"] if action == "clean" else [])])
+        remove_stages(command, read_variables(env_file(home))[PREFIX + "DATA_ROOT"])
     else:
         status(call, home)
 
@@ -55,6 +55,10 @@ def up(command: str, call: list[str], home: Path) -> None:
             fail(f"The image {image} is missing: `make images` builds it.")
     variables = prepare(home)
     run([*call, "up", "--detach", "--remove-orphans"])
+    # A scheduler that was replaced, or started again, knows nothing of what the one before it started.
+    scheduler = run([*call, "ps", "--all", "--quiet", "scheduler"], capture_output=True).split()
+    for started in times(command, "{{.State.StartedAt}}", scheduler).values():
+        remove_stages(command, variables[PREFIX + "DATA_ROOT"], before=started)
     say("Waiting until Airflow is well ...")
     deadline = time.monotonic() + READY_TIMEOUT_S
     while sick := unhealthy(variables):
@@ -62,6 +66,42 @@ def up(command: str, call: list[str], home: Path) -> None:
             fail(f"{', '.join(sick)} not well after {READY_TIMEOUT_S} s: see `{shlex.join([*call, 'logs', sick[0]])}`.")
         time.sleep(1)
     say_where(variables, home)
+
+
+def remove_stages(command: str, data_root: str, before: datetime | None = None) -> None:
+    """Remove the stages' containers of the installation with a data root: all, or those made before some time.
+
+    They are none of compose's. The scheduler does not remove them when it is stopped: it waits for its tasks until it
+    is killed. The tasks are tried again once there is a scheduler.
+    """
+    found = stages(command, data_root)
+    if before:
+        found = [container for container, at in times(command, "{{.Created}}", found).items() if at < before]
+    if not found:
+        return
+    say(f"Removing the containers of stages that were at work: {len(found)}.")
+    removal = subprocess.run([command, "rm", "--force", "--volumes", *found], capture_output=True, text=True)
+    # What its own task removed meanwhile is no failure.
+    if removal.returncode and set(found) & set(stages(command, data_root)):
+        fail(f"Containers of stages could not be removed: {removal.stderr.strip()}")
+
+
+def stages(command: str, data_root: str) -> list[str]:
+    """Ids of the stages' containers of the installation with a data root, running or not."""
+    label = f"label=channelscribe.data_root={data_root}"
+    call = [command, "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
+    asked = subprocess.run(call, capture_output=True, text=True)
+    if asked.returncode:
+        fail(f"The engine does not list its containers: {asked.stderr.strip()}")
+    return asked.stdout.split()
+
+
+def times(command: str, which: str, containers: list[str]) -> dict[str, datetime]:
+    """A time of each container, by its id; those that are gone are left out."""
+    call = [command, "container", "inspect", "--format", "{{.Id}} " + which, *containers]
+    lines = subprocess.run(call, capture_output=True, text=True).stdout.splitlines()
+    pairs = (line.split() for line in lines)
+    return {container: datetime.fromisoformat(at) for container, at in pairs}
 
 
 def status(call: list[str], home: Path) -> None:
@@ -211,13 +251,16 @@ def archive_port(variables: dict[str, str]) -> str:
     return variables.get(PREFIX + "ARCHIVE_PORT", "5433")
 
 
-def run(call: list[str]) -> None:
-    """Run compose; its failure ends this."""
+def run(call: list[str], *, capture_output: bool = False) -> str:
+    """Run compose, whose failure ends this; returns what it printed, if that is captured."""
     # What compose reads is in its file alone.
     environment = {"COMPOSE_PROJECT_NAME": PROJECT}
     environment |= {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    if subprocess.run(call, env=environment, cwd=ROOT).returncode:
+    out = subprocess.PIPE if capture_output else None
+    done = subprocess.run(call, env=environment, cwd=ROOT, stdout=out, text=True)
+    if done.returncode:
         fail("Compose failed; the reason is above.")
+    return done.stdout or ""
 
 
 if __name__ == "__main__":
