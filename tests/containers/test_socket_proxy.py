@@ -9,10 +9,11 @@ import time
 import uuid
 from contextlib import suppress
 
-import docker
 import pytest
 
 from channelscribe.settings import PROJECT_ROOT
+
+docker = pytest.importorskip("docker", reason="docker-py is in Airflow's environment")
 
 CONFIGURATION = PROJECT_ROOT / "docker" / "socket-proxy.cfg"
 
