@@ -1,28 +1,17 @@
 """Fixtures for the images, the compose file and the proxy of the engine's socket."""
 
 import importlib
-import runpy
 import sys
 import uuid
-from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-docker_engine = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "docker_engine.py")))
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture(scope="module")
-def engine():
-    """The machine's Docker engine."""
-    with closing(docker_engine.connect()) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def small_image(engine):
+def small_image(engine, docker_engine):
     """An image of a few megabytes with a shell."""
     name = f"channelscribe-test-{uuid.uuid4().hex[:8]}"
     yield docker_engine.import_program(engine, name)
@@ -30,7 +19,7 @@ def small_image(engine):
 
 
 @pytest.fixture(scope="session")
-def require():
+def require(docker_engine):
     """Skips a test, or fails it where an engine is required."""
     return docker_engine.unavailable
 
