@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from channelscribe.code_digest import code_digest
 from channelscribe.contracts import Manifest
 from channelscribe.profiles import BUNDLED
 from channelscribe.settings import get_settings
@@ -160,13 +161,15 @@ def _free_port() -> int:
 
 
 def _require_image() -> None:
-    image = get_settings().stages_image
+    image, label = get_settings().stages_image, '{{index .Config.Labels "channelscribe.code"}}'
     try:
-        done = subprocess.run(["docker", "image", "inspect", image], capture_output=True, text=True)
+        done = subprocess.run(["docker", "image", "inspect", "--format", label, image], capture_output=True, text=True)
     except FileNotFoundError:
         unavailable("Docker is not installed")
     if done.returncode:
         unavailable(f"no engine, or no image {image}: {done.stderr.strip()}")
+    if done.stdout.strip() != code_digest():
+        unavailable(f"the image {image} was built of other code: `make images` builds it anew")
 
 
 @pytest.fixture(scope="session", params=["process", "docker"])
