@@ -26,6 +26,7 @@ _SHM_BYTES = 2**30
 _TMP_BYTES = 2**30
 _MAX_PROCESSES = 4096  # threads count, and torch starts some for every core
 _GIB = 2**30
+_STOPPED = "The container was stopped before its end."
 
 
 class DockerStageOperator(StageTask, DockerOperator):
@@ -82,7 +83,7 @@ class DockerStageOperator(StageTask, DockerOperator):
                     self.stop_for_time(video_ids, started)
                     raise
             if self._stopped:
-                ending = "The container was stopped before its end."
+                ending = _STOPPED
             self.conclude(video_ids, code, started, ending)
 
     def on_kill(self) -> None:
@@ -169,6 +170,8 @@ class DockerStageOperator(StageTask, DockerOperator):
             yield
         except APIError as error:
             code, reason = containers.explain(error, self.image)
+            if self._stopped:  # it was removed under our hands
+                code, reason = ExitCode.TRY_AGAIN, _STOPPED
             raise self.refuse(video_ids, code, reason) from error
         except (RequestException, OSError) as error:
             reason = f"The Docker engine went away while {self.stage} was at work: {error}."
