@@ -6,8 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from airflow.providers.docker.operators.docker import DockerOperator, fetch_logs
-from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException
 from docker import APIClient
 from docker.errors import APIError, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount
@@ -16,9 +15,8 @@ from requests.exceptions import RequestException
 from channelscribe.errors import ExitCode
 from channelscribe.settings import get_settings
 from channelscribe.stack import containers
-from channelscribe.workspace import now
 from channelscribe_airflow.command import stage_command
-from channelscribe_airflow.outcomes import describe_ending, expected_errors
+from channelscribe_airflow.outcomes import describe_ending
 from channelscribe_airflow.stage_task import TEMPLATE_FIELDS, StageTask
 
 # torch's data loaders hand arrays over in /dev/shm, of which Docker gives 64 MB.
@@ -26,7 +24,6 @@ _SHM_BYTES = 2**30
 _TMP_BYTES = 2**30
 _MAX_PROCESSES = 4096  # threads count, and torch starts some for every core
 _GIB = 2**30
-_STOPPED = "The container was stopped before its end."
 
 
 class DockerStageOperator(StageTask, DockerOperator):
@@ -37,54 +34,22 @@ class DockerStageOperator(StageTask, DockerOperator):
     its process was killed outright, is removed before it starts.
 
     Args:
-        stage: name of the stage.
-        video_ids: the videos.
-        profile: name of the profile.
         image: id of the image, or a template that renders to it.
-        force: do it again although the artifact is there; ``True`` or a template that renders to ``True``.
+        arguments: see `StageTask`, and Airflow's own.
     """
 
     template_fields: Sequence[str] = (*TEMPLATE_FIELDS, "image")
+    stopped = "The container was stopped before its end."
 
-    def __init__(
-        self,
-        *,
-        stage: str,
-        video_ids: Sequence[str],
-        profile: str,
-        image: str,
-        force: bool | str = False,
-        **arguments: Any,
-    ) -> None:
+    def __init__(self, *, image: str, **arguments: Any) -> None:
         super().__init__(image=image, mount_tmp_dir=False, auto_remove="never", **arguments)
-        self.stage = stage
-        self.video_ids = video_ids
-        self.profile = profile
-        self.force = force
 
-    def execute(self, context: Context) -> None:
-        """Run the program to its end.
-
-        Raises:
-            AirflowSkipException: there was nothing to do.
-            AirflowFailException: it failed, and a retry would fail the same way.
-            AirflowException: it failed in a way that may pass.
-            AirflowTaskTimeout: it ran for longer than ``execution_timeout``.
-        """
-        ti = context["ti"]
-        with expected_errors():
-            video_ids = self.videos_to_do(context)
-            with self._engine_errors(video_ids), self._no_container_left(video_ids, ti):
-                containers.hand_over(video_ids)
-                started = now()
-                try:
-                    code, ending = self._run(video_ids, ti)
-                except AirflowTaskTimeout:
-                    self.stop_for_time(video_ids, started)
-                    raise
-            if self._stopped:
-                ending = _STOPPED
-            self.conclude(video_ids, code, started, ending)
+    @contextmanager
+    def ready(self, video_ids: Sequence[str], ti: Any) -> Iterator[None]:
+        """An engine without containers of this task, before and after, and folders that they may write into."""
+        with self._engine_errors(video_ids), self._no_container_left(video_ids, ti):
+            containers.hand_over(video_ids)
+            yield
 
     def on_kill(self) -> None:
         """Remove the container, when the task is stopped or marked. Its process reads of the end in the log stream."""
@@ -121,7 +86,7 @@ class DockerStageOperator(StageTask, DockerOperator):
         )
         return config
 
-    def _run(self, video_ids: Sequence[str], ti: Any) -> tuple[int, str]:
+    def run_program(self, video_ids: Sequence[str], ti: Any) -> tuple[int, str]:
         """Run a container to its end; returns its exit code, and a sentence about its end."""
         settings, client = get_settings(), self.cli
         gpu = self.gpu(ti.map_index)
@@ -171,7 +136,7 @@ class DockerStageOperator(StageTask, DockerOperator):
         except APIError as error:
             code, reason = containers.explain(error, self.image)
             if self._stopped:  # it was removed under our hands
-                code, reason = ExitCode.TRY_AGAIN, _STOPPED
+                code, reason = ExitCode.TRY_AGAIN, self.stopped
             raise self.refuse(video_ids, code, reason) from error
         except (RequestException, OSError) as error:
             reason = f"The Docker engine went away while {self.stage} was at work: {error}."

@@ -5,14 +5,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk import BaseOperator
 
 from channelscribe.errors import ExitCode
 from channelscribe.settings import get_settings
-from channelscribe.workspace import now
 from channelscribe_airflow.command import stage_command
-from channelscribe_airflow.outcomes import describe_ending, expected_errors
+from channelscribe_airflow.outcomes import describe_ending
 from channelscribe_airflow.process import ChildProcess
 from channelscribe_airflow.stage_task import TEMPLATE_FIELDS, StageTask
 
@@ -25,25 +23,14 @@ class ProcessStageOperator(StageTask, BaseOperator):
 
     The program's output goes into the task's log line by line; nothing is parsed from it. The sentence in the
     exception is the stage's own, from its status file.
-
-    Args:
-        stage: name of the stage.
-        video_ids: the videos.
-        profile: name of the profile.
-        force: do it again although the artifact is there; ``True`` or a template that renders to ``True``.
     """
 
     template_fields: Sequence[str] = TEMPLATE_FIELDS
+    stopped = "The program was stopped before its end."
+    _child: ChildProcess | None = None
 
-    def __init__(
-        self, *, stage: str, video_ids: Sequence[str], profile: str, force: bool | str = False, **arguments: Any
-    ) -> None:
-        super().__init__(**arguments)
-        self.stage = stage
-        self.video_ids = video_ids
-        self.profile = profile
-        self.force = force
-        self._child: ChildProcess | None = None
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)  # Airflow prepares an operator's own __init__, and takes none of a mixin
 
     def command(self, video_ids: Sequence[str]) -> list[str]:
         """The program and its arguments, once the template fields are rendered."""
@@ -58,28 +45,13 @@ class ProcessStageOperator(StageTask, BaseOperator):
             force=self.forced,
         )
 
-    def execute(self, context: Context) -> None:
-        """Run the program to its end.
-
-        Raises:
-            AirflowSkipException: there was nothing to do.
-            AirflowFailException: it failed, and a retry would fail the same way.
-            AirflowException: it failed in a way that may pass.
-            AirflowTaskTimeout: it ran for longer than ``execution_timeout``.
-        """
-        with expected_errors():
-            video_ids = self.videos_to_do(context)
-            started = now()
-            try:
-                with self._start(video_ids, self.gpu(context["ti"].map_index or 0)) as self._child:
-                    for line in self._child.lines():
-                        self.log.info("%s", line)
-                    code = self._child.wait()
-            except AirflowTaskTimeout:
-                self.stop_for_time(video_ids, started)
-                raise
-            ending = "The program was stopped before its end." if self._stopped else describe_ending(code)
-            self.conclude(video_ids, code, started, ending)
+    def run_program(self, video_ids: Sequence[str], ti: Any) -> tuple[int, str]:
+        """Run a child process to its end; returns its exit code, and a sentence about its end."""
+        with self._start(video_ids, self.gpu(ti.map_index)) as self._child:
+            for line in self._child.lines():
+                self.log.info("%s", line)
+            code = self._child.wait()
+        return code, describe_ending(code)
 
     def on_kill(self) -> None:
         """Stop the program and all that it started, when the task is stopped or marked."""

@@ -2,18 +2,26 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException, AirflowTaskTimeout
 
 from channelscribe.contracts import Status
 from channelscribe.errors import ExitCode
 from channelscribe.profiles import STAGES, StageSpec, get_profile
 from channelscribe.settings import get_settings
 from channelscribe.workspace import Workspace, now
-from channelscribe_airflow.outcomes import code_of, exception_for, failure_of, recorded, write_status
+from channelscribe_airflow.outcomes import (
+    code_of,
+    exception_for,
+    expected_errors,
+    failure_of,
+    recorded,
+    write_status,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -82,17 +90,60 @@ class StageTask:
 
     A video that fails, fails alone: the task is then red, with the reason, and the next stage goes on with the rest. A
     video that takes the whole program down is the last one of the next attempt, so that the others are done by then.
+
+    Args:
+        stage: name of the stage.
+        video_ids: the videos.
+        profile: name of the profile.
+        force: do it again although the artifact is there; ``True`` or a template that renders to ``True``.
     """
 
-    stage: str
-    video_ids: Sequence[str]
-    profile: str
-    force: bool | str
     execution_timeout: timedelta | None
     log: Any
     _stopped = False
     # With `force`, what was made before is made again: before this attempt, or before the run.
     _forced_since: datetime | None = None
+
+    def __init__(
+        self, *, stage: str, video_ids: Sequence[str], profile: str, force: bool | str = False, **arguments: Any
+    ) -> None:
+        super().__init__(**arguments)
+        self.stage = stage
+        self.video_ids = video_ids
+        self.profile = profile
+        self.force = force
+
+    def execute(self, context: Context) -> None:
+        """Run the program to its end.
+
+        Raises:
+            AirflowSkipException: there was nothing to do.
+            AirflowFailException: it failed, and a retry would fail the same way.
+            AirflowException: it failed in a way that may pass.
+            AirflowTaskTimeout: it ran for longer than ``execution_timeout``.
+        """
+        ti = context["ti"]
+        with expected_errors():
+            video_ids = self.videos_to_do(context)
+            with self.ready(video_ids, ti):
+                started = now()
+                try:
+                    code, ending = self.run_program(video_ids, ti)
+                except AirflowTaskTimeout:
+                    self.stop_for_time(video_ids, started)
+                    raise
+            self.conclude(video_ids, code, started, self.stopped if self._stopped else ending)
+
+    # What differs: how a program is run, what has to be right around it, and what is said of one that was stopped.
+    stopped: str
+
+    def run_program(self, video_ids: Sequence[str], ti: Any) -> tuple[int, str]:
+        """Run the program over some videos; returns its exit code, and a sentence about its end."""
+        raise NotImplementedError
+
+    def ready(self, video_ids: Sequence[str], ti: Any) -> AbstractContextManager[None]:
+        """What the program needs around it."""
+        return nullcontext()
 
     @property
     def spec(self) -> StageSpec:
