@@ -52,7 +52,7 @@ from datetime import date, timedelta
 from airflow.sdk import DAG, CronTriggerTimetable, Param, task, task_group
 from airflow.sdk.exceptions import AirflowFailException
 
-from channelscribe.pools import require_room
+from channelscribe.pools import VRAM_POOL, require_room
 from channelscribe.profiles import PROFILES, get_profile
 from channelscribe.settings import get_settings
 from channelscribe_airflow.labels import batch_title
@@ -223,7 +223,7 @@ with DAG(
     def model_stage(name: str, video_ids: list[str]):
         """A stage that takes the device's memory."""
         # Retries that outlast the restart of an engine.
-        on_device = {"pool": "vram_gib", "pool_slots": PROFILE.stages[name].memory_gib}
+        on_device = {"pool": VRAM_POOL, "pool_slots": PROFILE.stages[name].memory_gib}
         on_device |= {"retries": 2, "retry_exponential_backoff": 2}
         if IN_CONTAINERS:
             from channelscribe_airflow.docker_operator import DockerStageOperator

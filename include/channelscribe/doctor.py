@@ -191,15 +191,14 @@ def check_pool(settings: Settings) -> Check:
 def check_runtime(settings: Settings) -> Check:
     """Where containers are asked for: does the engine answer, and has it the image?"""
     # Here, not above: docker-py is in Airflow's environment alone.
-    from channelscribe.stack.engine import image_id, resolve_runtime
+    from channelscribe.stack.engine import stages_image_id
 
-    runtime = resolve_runtime(settings)
-    if runtime == "process":
-        return Check("runtime", "ok", "stages run as child processes")
     try:
-        found = image_id(settings.stages_image)
+        found = stages_image_id(settings)
     except ChannelscribeError as error:
         return _failed("runtime", error)
+    if found is None:
+        return Check("runtime", "ok", "stages run as child processes")
     return Check("runtime", "ok", f"stages run in containers of {settings.stages_image} ({found[:19]})")
 
 

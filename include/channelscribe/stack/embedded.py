@@ -196,22 +196,12 @@ class Stack:
     def _runtime(self, say: Say) -> str:
         """What runs the stages: settled here for all of Airflow's processes, so that none has to ask the engine."""
         # Here, not above: docker-py is in Airflow's environment alone, and every command would wait for it.
-        from channelscribe.stack.engine import StaleImageError, image_id, resolve_runtime
+        from channelscribe.stack.engine import stages_image_id
 
-        image = self.settings.stages_image
-        runtime = resolve_runtime(self.settings)
-        try:
-            if self.settings.runtime != "process":
-                image_id(image)
-                say(f"Stages run in containers of {image}.")
-        except StaleImageError as error:
-            if runtime == "docker":
-                raise
-            say(f"{error} Until then stages run as child processes.")
-        except ChannelscribeError:
-            if runtime == "docker":
-                raise
-        return runtime
+        if stages_image_id(self.settings, say) is None:
+            return "process"
+        say(f"Stages run in containers of {self.settings.stages_image}.")
+        return "docker"
 
     def _remove_containers(self) -> None:
         """Remove the containers of tasks that were stopped too fast to do it. An engine that is gone runs none."""

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -84,15 +84,33 @@ def image_id(name: str) -> str:
     return str(image["Id"])
 
 
+def stages_image_id(settings: Settings, say: Callable[[str], None] = lambda _: None) -> str | None:
+    """The id of the image that the stages run in; None where they run as child processes.
+
+    Args:
+        settings: where they leave the choice, containers are taken if they can be had.
+        say: told why an image that is there is not taken.
+
+    Raises:
+        MisconfiguredError, TryAgainError: the settings ask for containers, which cannot be had.
+    """
+    if settings.runtime == "process":
+        return None
+    try:
+        return image_id(settings.stages_image)
+    except ChannelscribeError as error:
+        if settings.runtime == "docker":
+            raise
+        if isinstance(error, StaleImageError):
+            say(f"{error} Until then stages run as child processes.")
+        return None
+
+
 def resolve_runtime(settings: Settings) -> Literal["docker", "process"]:
     """What runs the stages: as the setting says, or what this machine has where it leaves the choice."""
     if settings.runtime != "auto":
         return settings.runtime
-    try:
-        image_id(settings.stages_image)
-    except ChannelscribeError:
-        return "process"
-    return "docker"
+    return "docker" if stages_image_id(settings) else "process"
 
 
 def require_gpu_runtime() -> None:
