@@ -18,8 +18,8 @@ import urllib.request
 from datetime import datetime
 from pathlib import Path
 
-from engine import PREFIX, ROOT, docker, fail, has_image, image_names, say, settings
-from setup import home_folder
+from engine import docker, fail, has_image, image_names, say
+from setup import PREFIX, ROOT, home_folder, settings
 
 COMPOSE_FILE = ROOT / "docker" / "compose.yaml"
 PROJECT = "channelscribe"

@@ -1,8 +1,7 @@
-"""What the scripts around the Docker engine share: the engine itself, and the settings as this machine has them."""
+"""What the scripts around the Docker engine share: the engine itself, and the names of the images."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parents[1]
-PREFIX = "CHANNELSCRIBE_"
+from setup import PREFIX, ROOT, settings
 
 
 def docker() -> str:
@@ -31,19 +29,6 @@ def docker() -> str:
 def has_image(command: str, image: str) -> bool:
     """Whether the engine has an image."""
     return subprocess.run([command, "image", "inspect", image], capture_output=True).returncode == 0
-
-
-def settings() -> dict[str, str]:
-    """Channelscribe's settings, by their variable: the environment's before those of .env; empty ones left out."""
-    found: dict[str, str] = {}
-    env_file = ROOT / ".env"
-    if env_file.is_file():
-        for line in env_file.read_text(encoding="utf-8").splitlines():
-            name, equals, value = line.strip().partition("=")
-            if equals and name.strip().startswith(PREFIX):
-                found[name.strip()] = value.strip().strip("\"'")
-    found.update({name: value for name, value in os.environ.items() if name.startswith(PREFIX)})
-    return {name: value for name, value in found.items() if value}
 
 
 def image_names() -> dict[str, str]:

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from engine import ROOT, docker, fail, image_names, project_version, say
+from engine import docker, fail, image_names, project_version, say
+from setup import ROOT, pip_setting
 
 sys.path.insert(0, str(ROOT / "include"))
 from channelscribe.code_digest import code_digest
@@ -98,16 +99,6 @@ def with_certificates(command: str, base: str, certificates: Path) -> str:
     if done.returncode:
         fail(f"The certificates of {certificates} could not be put on {base}; the reason is above.")
     return done.stdout.decode().split()[-1]
-
-
-def pip_setting(option: str) -> str:
-    """A setting of this machine's pip, from its variable or its files; empty if there is none."""
-    if value := os.environ.get("PIP_" + option.upper().replace("-", "_")):
-        return value
-    asked = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", f"global.{option}"], capture_output=True, text=True
-    )
-    return asked.stdout.strip()
 
 
 def revision() -> str:

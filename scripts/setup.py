@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
+PREFIX = "CHANNELSCRIBE_"
 OLDEST_PYTHON = (3, 11)
 NEWEST_PYTHON = (3, 14)
 UV = "uv==0.13.9"
@@ -69,14 +70,21 @@ def main() -> None:
 
 def home_folder() -> Path:
     """The folder for all that is written: CHANNELSCRIBE_HOME of the environment or of .env, or .channelscribe here."""
-    home = os.environ.get("CHANNELSCRIBE_HOME")
-    env_file = ROOT / ".env"
-    if not home and env_file.is_file():
-        for line in env_file.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition("=")
-            if name.strip() == "CHANNELSCRIBE_HOME":
-                home = value.strip().strip("\"'")
+    home = settings().get(PREFIX + "HOME")
     return Path(os.path.abspath(os.path.expanduser(home))) if home else ROOT / ".channelscribe"  # noqa: PTH100, PTH111
+
+
+def settings() -> dict[str, str]:
+    """Channelscribe's settings, by their variable: the environment's before those of .env; empty ones left out."""
+    found: dict[str, str] = {}
+    env_file = ROOT / ".env"
+    if env_file.is_file():
+        for line in env_file.read_text(encoding="utf-8").splitlines():
+            name, equals, value = line.strip().partition("=")
+            if equals and name.strip().startswith(PREFIX):
+                found[name.strip()] = value.strip().strip("\"'")
+    found.update({name: value for name, value in os.environ.items() if name.startswith(PREFIX) and value})
+    return {name: value for name, value in found.items() if value}
 
 
 def check_machine() -> None:
@@ -197,14 +205,19 @@ def install(uv: Path, home: Path, name: str, pins: list[str]) -> None:
 def uv_environment(home: Path) -> dict[str, str]:
     """The environment for uv, which doesn't read pip's configuration: an own index or certificate is passed on."""
     environment = dict(os.environ)
-    pip = [str(home / "venv" / "setup" / "bin" / "python"), "-m", "pip", "config", "get"]
+    python = str(home / "venv" / "setup" / "bin" / "python")
     for option, variable in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
-        value = os.environ.get("PIP_" + option.upper().replace("-", "_"))
-        if not value:
-            value = subprocess.run([*pip, f"global.{option}"], capture_output=True, text=True).stdout.strip()
-        if value:
+        if value := pip_setting(option, python):
             environment.setdefault(variable, value)
     return environment
+
+
+def pip_setting(option: str, python: str = sys.executable) -> str:
+    """A setting of a Python's pip, from its variable or its files; empty if there is none."""
+    if value := os.environ.get("PIP_" + option.upper().replace("-", "_")):
+        return value
+    call = [python, "-m", "pip", "config", "get", f"global.{option}"]
+    return subprocess.run(call, capture_output=True, text=True).stdout.strip()
 
 
 def compile_pins(uv: Path, home: Path) -> None:
