@@ -77,3 +77,22 @@ def add_video(workspace: Workspace) -> Callable[[str, str], None]:
 def script(workspace: Workspace, docker_engine) -> Callable[[str], None]:
     """Say what the image's program is to do."""
     return lambda text: docker_engine.behave(workspace.data_root, text)
+
+
+@pytest.fixture(
+    params=[
+        (64, "failed", "AirflowFailException"),
+        (65, "failed", "AirflowFailException"),
+        (70, "failed", "AirflowException"),
+        (75, "failed", "AirflowException"),
+        (78, "failed", "AirflowFailException"),
+        (99, "empty", "AirflowSkipException"),
+    ],
+    ids=lambda ending: str(ending[0]),
+)
+def ending(request: pytest.FixtureRequest) -> tuple[int, str, type[Exception]]:
+    """An exit code, the state that a stage records with it, and what the task is to raise."""
+    from airflow.sdk import exceptions
+
+    code, state, name = request.param
+    return code, state, getattr(exceptions, name)

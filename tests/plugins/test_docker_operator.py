@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 from docker.errors import NotFound
 
@@ -93,18 +93,8 @@ def test_success_returns_and_logs_as_it_goes(operator, script, monkeypatch):
     assert at["second"] - at["first"] > 0.3
 
 
-@pytest.mark.parametrize(
-    ("code", "state", "expected"),
-    [
-        (64, "failed", AirflowFailException),
-        (65, "failed", AirflowFailException),
-        (70, "failed", AirflowException),
-        (75, "failed", AirflowException),
-        (78, "failed", AirflowFailException),
-        (99, "empty", AirflowSkipException),
-    ],
-)
-def test_exit_code_decides_and_the_reason_is_the_stages_own(operator, script, code, state, expected):
+def test_exit_code_decides_and_the_reason_is_the_stages_own(operator, script, ending):
+    code, state, expected = ending
     script(f'status v1 {state} {code} "Because of {code}."; exit {code}')
     with pytest.raises(AirflowException) as caught:
         execute(operator())

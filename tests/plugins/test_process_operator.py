@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
 from channelscribe.contracts import Status
@@ -57,18 +57,8 @@ def test_success_returns(workspace, behave):
     assert operator().execute(CONTEXT) is None
 
 
-@pytest.mark.parametrize(
-    ("code", "state", "expected"),
-    [
-        (64, "failed", AirflowFailException),
-        (65, "failed", AirflowFailException),
-        (70, "failed", AirflowException),
-        (75, "failed", AirflowException),
-        (78, "failed", AirflowFailException),
-        (99, "empty", AirflowSkipException),
-    ],
-)
-def test_exit_code_decides_and_the_reason_is_the_stages_own(workspace, behave, code, state, expected):
+def test_exit_code_decides_and_the_reason_is_the_stages_own(workspace, behave, ending):
+    code, state, expected = ending
     behave(code=code, state=state, reason=f"Because of {code}.")
     with pytest.raises(AirflowException) as caught:
         operator().execute(CONTEXT)
