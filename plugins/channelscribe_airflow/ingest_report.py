@@ -10,7 +10,7 @@ from channelscribe.settings import get_settings
 from channelscribe.telemetry.report import NO_REASON, RunReport, run_report
 from channelscribe.workspace import Workspace
 from channelscribe_airflow.outcomes import FAILURE
-from channelscribe_airflow.stage_task import FINISHED
+from channelscribe_airflow.stage_task import unfinished_stage
 
 _GOOD = ("success", "skipped")
 
@@ -68,10 +68,8 @@ def failed_stages(states: States, batches: Sequence[Sequence[str]], workspace: W
     failed = {}
     for index, batch in enumerate(batches):
         for video_id in batch:
-            statuses = {stage: workspace.read_status(video_id, stage) for stage in (*STAGES, "load")}
-            unfinished = [stage for stage, status in statuses.items() if not status or status.state not in FINISHED]
-            if unfinished:
-                failed[video_id] = unfinished[0]
+            if stage := unfinished_stage(workspace, video_id, (*STAGES, "load")):
+                failed[video_id] = stage
             elif states.get(("ingest_video.load", index)) not in ("success", "failed"):
                 failed[video_id] = "load"  # its status is of an earlier run
     return failed

@@ -1,7 +1,7 @@
 """What running a stage over a batch of videos has in common, whatever runs the program."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,17 +47,25 @@ def pending_videos(video_ids: Sequence[str], before: str, log: Any) -> list[str]
     pending = []
     for video_id in video_ids:
         title = workspace.read_video(video_id).title
-        for stage in earlier:
-            status = workspace.read_status(video_id, stage)
-            if status is None or status.state not in FINISHED:
-                reason = status.reason if status else "it was never run."
-                log.warning("%s (%s) is left out: %s: %s", title, video_id, stage, reason)
-                break
-        else:
+        stage = unfinished_stage(workspace, video_id, earlier)
+        if stage is None:
             pending.append(video_id)
+        else:
+            status = workspace.read_status(video_id, stage)
+            reason = status.reason if status else "it was never run."
+            log.warning("%s (%s) is left out: %s: %s", title, video_id, stage, reason)
     if not pending:
         raise AirflowSkipException("Nothing is left to do: an earlier stage failed.")
     return pending
+
+
+def unfinished_stage(workspace: Workspace, video_id: str, stages: Iterable[str]) -> str | None:
+    """The first of some stages that did not end well for a video, by their statuses; None if all did."""
+    for stage in stages:
+        status = workspace.read_status(video_id, stage)
+        if status is None or status.state not in FINISHED:
+            return stage
+    return None
 
 
 def each_video(stage: str, video_ids: Sequence[str], work: Callable[[str], object]) -> None:
