@@ -225,8 +225,9 @@ def compile_pins(uv: Path, home: Path) -> None:
     command = [str(uv), "pip", "compile", "pyproject.toml", "--quiet", "--upgrade", "--universal"]
     command += ["--python-version", "3.11", "--no-annotate", "--no-emit-index-url"]
     command += ["--custom-compile-command", "make lock"]
-    # Wheels alone: set-up must need no compiler. meeteval, for the tests, has none.
-    command += ["--only-binary", ":all:", "--no-binary", "meeteval"]
+    # Wheels alone: set-up must need no compiler. openai-whisper, which is pure Python, has none, nor has meeteval,
+    # for the tests.
+    command += ["--only-binary", ":all:", "--no-binary", "openai-whisper", "--no-binary", "meeteval"]
     environment = uv_environment(home)
     constraints: list[str] = []
     for extra, pins in (*PINS.items(), ("dev", DEV_PINS)):
