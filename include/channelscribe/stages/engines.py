@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from channelscribe.errors import MisconfiguredError
+from channelscribe.model_files import model_folder
+from channelscribe.model_registry import MODELS
 from channelscribe.models import ENGINES, Engine
 from channelscribe.profiles import StageSpec
 from channelscribe.stages.clock import Clock
@@ -25,9 +27,11 @@ def load_engine(spec: StageSpec, device: str, clock: Clock) -> Engine:
         clock: the times are added to it.
 
     Raises:
-        MisconfiguredError: there is no GPU although one was asked for, the engine is not installed, or some of the
-            model's parameters are on another device.
+        MisconfiguredError: the model was not fetched, there is no GPU although one was asked for, the engine is not
+            installed, or some of the model's parameters are on another device.
     """
+    if spec.model in MODELS:
+        model_folder(spec.model, spec.revision)
     if device == "cuda":
         require_gpu(spec.model)
     with _without_garbage_collection():
