@@ -74,12 +74,18 @@ class Word(Contract):
     probability: float | None = None
 
 
+Suspicion = Literal["no_speech", "repetition", "low_probability", "other_language", "missing_text"]
+"""Why a text may be wrong: nobody speaks there, it repeats itself, the recogniser was unsure, it is in another language
+than the video's, or speech beside it got no text."""
+
+
 class Segment(Contract):
-    """A span of text from speech recognition, with its words in order."""
+    """A span of text from speech recognition, with its words in order, and why it may be wrong, if so."""
 
     start_s: float
     end_s: float
     words: tuple[Word, ...]
+    suspicions: tuple[Suspicion, ...] = ()
 
     @property
     def text(self) -> str:
@@ -102,10 +108,15 @@ class Transcript(Contract):
     then right to within a few words of its segment, and never outside it.
 
     ``speech_s`` is the speech that diarization found, ``covered_s`` the part of it that got text, and
-    ``speech_without_text`` the regions of one second or more that got none.
+    ``speech_without_text`` the stretches of one second or more that got none: farther than a second from any word where
+    words are aligned, else regions without any.
+
+    ``language`` is an ISO 639 code, ``und`` where nothing was heard; ``language_probability`` is None where it was not
+    detected but is the only one that the recogniser knows.
     """
 
     language: str
+    language_probability: float | None = None
     word_timing: Literal["aligned", "interpolated"]
     segments: tuple[Segment, ...]
     speech_s: float
@@ -122,8 +133,7 @@ class Cluster(Contract):
     """A speaker within one video.
 
     ``speaker_variance`` is the spread of the cluster's voice embeddings (see ``speakers.variance``), None
-    where fewer than two could be taken. ``speaker`` is the enrolled identity, None for unknown, and
-    ``speaker_score`` the cosine similarity it was decided by, None where nobody is enrolled.
+    where fewer than two could be taken. Whose voice it is, is decided in the archive, where people are enrolled.
     """
 
     cluster: str
@@ -131,18 +141,20 @@ class Cluster(Contract):
     n_turns: int
     n_voice_embeddings: int
     speaker_variance: float | None
-    speaker: str | None = None
-    speaker_score: float | None = None
 
 
 class Utterance(Contract):
-    """Consecutive words of one turn's cluster: what people read and what is loaded."""
+    """Consecutive words of one turn's cluster: what people read and what is loaded.
+
+    ``suspicions`` are those of the segments that its words come from.
+    """
 
     index: int
     cluster: str
     start_s: float
     end_s: float
     words: tuple[Word, ...]
+    suspicions: tuple[Suspicion, ...] = ()
 
     @property
     def text(self) -> str:
@@ -160,6 +172,62 @@ class SpeakerAnalysis(Contract):
     clusters: tuple[Cluster, ...]
     embedded_turns: tuple[Turn, ...]
     utterances: tuple[Utterance, ...]
+
+
+class EnrollmentClip(Contract):
+    """A recording of a known voice, and whether it is good enough to know the voice by.
+
+    ``refused`` is the reason for people, None where it was accepted. ``snr_db`` is None where it could not be told.
+    """
+
+    source: str
+    sha256: str
+    audio_s: float
+    speech_s: float
+    snr_db: float | None
+    refused: str | None
+
+
+class EnrollmentVoices(Contract):
+    """Voice embeddings of the clips of one voice.
+
+    Row i of ``voice_embeddings.npy`` beside it, (n, dim) float32 and L2-normalised, is of the clip
+    ``clips[rows[i].clip_index]``, from ``start_s`` to ``end_s``.
+    """
+
+    model: str
+    revision: str
+    clips: tuple[EnrollmentClip, ...]
+    rows: tuple["EnrollmentRow", ...]
+
+
+class EnrollmentRow(Contract):
+    """The stretch of a clip that one voice embedding was taken from."""
+
+    clip_index: int
+    start_s: float
+    end_s: float
+
+
+class Calibration(Contract):
+    """What labelled clips say of a voice model: how often it errs, and where to draw the line.
+
+    Scores are cosine similarities. ``eer`` is the equal error rate over ``n_target`` comparisons of one voice with
+    itself and ``n_impostor`` with others; ``false_accept_rate`` is that at ``threshold``. A best score below
+    ``threshold``, or less than ``margin`` above the runner-up's, names nobody. A cluster whose speaker variance is
+    above ``max_variance`` mixes voices.
+    """
+
+    model: str
+    revision: str
+    n_speakers: int
+    n_target: int
+    n_impostor: int
+    eer: float
+    false_accept_rate: float
+    threshold: float
+    margin: float
+    max_variance: float
 
 
 class Chunk(Contract):

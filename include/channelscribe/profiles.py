@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from channelscribe.errors import MisconfiguredError
+from channelscribe.model_files import revision_of
 
 Parameters = Mapping[str, str | int | float | bool]
 
@@ -29,8 +30,8 @@ STAGES: Mapping[str, StageDefinition] = MappingProxyType(
     {
         "fetch_audio": StageDefinition(),
         "diarize": StageDefinition(inputs=("fetch_audio",)),
-        "transcribe": StageDefinition(inputs=("fetch_audio", "diarize")),
-        "identify_speakers": StageDefinition(inputs=("fetch_audio", "diarize", "transcribe")),
+        "transcribe": StageDefinition(inputs=("fetch_audio", "diarize"), version=2),
+        "identify_speakers": StageDefinition(inputs=("fetch_audio", "diarize", "transcribe"), version=2),
         "embed_text": StageDefinition(inputs=("identify_speakers",)),
     }
 )
@@ -124,7 +125,77 @@ BUNDLED_CUDA = Profile(
     ),
 )
 
-PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in (BUNDLED, BUNDLED_CUDA)})
+# What people would run in production. The models come from hubs: see model_files.py, which pins their revisions.
+GPU = Profile(
+    name="gpu",
+    stages=MappingProxyType(
+        {
+            "fetch_audio": FETCH_AUDIO,
+            "diarize": StageSpec(
+                engine="pyannote",
+                model="pyannote/speaker-diarization-community-1",
+                revision=revision_of("pyannote/speaker-diarization-community-1"),
+                memory_gib=4,
+                device="cuda",
+                ram_gib=16,
+            ),
+            "transcribe": StageSpec(
+                engine="faster-whisper",
+                model="mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+                revision=revision_of("mobiuslabsgmbh/faster-whisper-large-v3-turbo"),
+                # Whisper hears 30 s at a time, whatever a region's length: they are packed full.
+                parameters={"max_gap_s": 3.0, "max_region_s": 30.0, "pad_before_s": 0.2, "pad_after_s": 0.4},
+                memory_gib=6,
+                device="cuda",
+                ram_gib=16,
+            ),
+            "identify_speakers": StageSpec(
+                engine="speechbrain",
+                model="speechbrain/spkrec-ecapa-voxceleb",
+                revision=revision_of("speechbrain/spkrec-ecapa-voxceleb"),
+                parameters={"min_turn_s": 0.5, "max_turn_s": 60.0, "max_utterance_s": 30.0},
+                memory_gib=4,
+                device="cuda",
+                ram_gib=16,
+            ),
+            "embed_text": StageSpec(
+                engine="sentence-transformers",
+                model="Qwen/Qwen3-Embedding-0.6B",
+                revision=revision_of("Qwen/Qwen3-Embedding-0.6B"),
+                parameters={"max_tokens": 128},
+                memory_gib=4,
+                device="cuda",
+                ram_gib=16,
+            ),
+        }
+    ),
+)
+
+# The same with the reference implementation of Whisper, and the larger of the two text models.
+GPU_REFERENCE = Profile(
+    name="gpu-reference",
+    stages=MappingProxyType(
+        {
+            **GPU.stages,
+            "transcribe": replace(
+                GPU.stages["transcribe"],
+                engine="openai-whisper",
+                model="openai/whisper-large-v3-turbo",
+                revision=revision_of("openai/whisper-large-v3-turbo"),
+            ),
+            "embed_text": replace(
+                GPU.stages["embed_text"],
+                model="Alibaba-NLP/gte-Qwen2-1.5B-instruct",
+                revision=revision_of("Alibaba-NLP/gte-Qwen2-1.5B-instruct"),
+                memory_gib=6,
+            ),
+        }
+    ),
+)
+
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {profile.name: profile for profile in (BUNDLED, BUNDLED_CUDA, GPU, GPU_REFERENCE)}
+)
 
 
 def get_profile(name: str) -> Profile:

@@ -17,8 +17,9 @@ def recogniser():
 
 def test_lines_lie_within_their_regions_and_hold_the_words(recogniser, reading: NDArray[np.float32]) -> None:
     regions = [Span(start_s=1.1, end_s=8.5), Span(start_s=20.9, end_s=24.3)]
-    heard = recogniser.transcribe(reading, regions)
-    assert len(heard) == 2
+    recognition = recogniser.transcribe(reading, regions)
+    assert recognition.language == "en"
+    heard = [of_region.lines for of_region in recognition.regions]
     for region, lines in zip(regions, heard, strict=True):
         assert lines
         for line in lines:
@@ -29,9 +30,10 @@ def test_lines_lie_within_their_regions_and_hold_the_words(recogniser, reading: 
 
 def test_a_region_does_not_depend_on_those_before_it(recogniser, dialogue: NDArray[np.float32]) -> None:
     regions = [Span(start_s=10.5, end_s=14.4), Span(start_s=14.4, end_s=17.9), Span(start_s=21.7, end_s=28.4)]
-    together = recogniser.transcribe(dialogue, regions)
-    assert together == [recogniser.transcribe(dialogue, [region])[0] for region in regions]
+    together = recogniser.transcribe(dialogue, regions).regions
+    assert list(together) == [recogniser.transcribe(dialogue, [region]).regions[0] for region in regions]
+    assert all(heard.lines for heard in together)
 
 
 def test_no_regions(recogniser, dialogue: NDArray[np.float32]) -> None:
-    assert recogniser.transcribe(dialogue, []) == []
+    assert recogniser.transcribe(dialogue, []).regions == ()

@@ -1,10 +1,13 @@
+import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from channelscribe.errors import MisconfiguredError
 from channelscribe.profiles import BUNDLED
 
 pytestmark = pytest.mark.stages
@@ -45,8 +48,49 @@ def test_tokens_are_the_models_own(embedder) -> None:
     assert BUNDLED.stages["embed_text"].parameters["max_tokens"] + 2 <= embedder.max_tokens
 
 
+def test_a_blank_before_a_text_is_no_token(embedder) -> None:
+    # So chunks count behind it with any model, and the bundled one's stay as they were.
+    texts = ["7", "spring", "'s", "of 12 hopes"]
+    assert embedder.count_tokens([f" {text}" for text in texts]) == embedder.count_tokens(texts)
+
+
 def test_no_texts(embedder) -> None:
     assert embedder.embed([]).shape == (0, 384)
+
+
+def test_a_query_is_a_text_like_any_other(embedder) -> None:
+    assert embedder.embed_query(QUERY) == pytest.approx(embedder.embed([QUERY])[0], abs=1e-6)
+
+
+def test_what_is_too_long_is_cut_with_a_warning(embedder, caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        long, longer = (embedder.embed(["spring " * n])[0] for n in (embedder.max_tokens, 2 * embedder.max_tokens))
+    assert caplog.text.count("Of 1 texts, 1 are longer than 256 tokens") == 2
+    assert long @ longer == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "batches"),
+    [
+        ([], []),
+        ([3], [[0]]),
+        ([2, 9, 3, 9], [[1, 3], [2, 0]]),
+        ([1] * 5, [[0, 1, 2, 3, 4]]),
+        ([50, 1, 20], [[0], [2], [1]]),  # longer than a batch may be, and alone in it
+        ([0, 0, 0], [[0, 1, 2]]),
+    ],
+)
+def test_batches_are_of_like_lengths_and_bounded_with_their_padding(lengths, batches) -> None:
+    from channelscribe.models.text_embedding import batches_of
+
+    assert batches_of(lengths, 20) == batches
+
+
+def test_a_model_that_is_not_known_is_refused() -> None:
+    from channelscribe.models.text_embedding import load
+
+    with pytest.raises(MisconfiguredError, match="There is no text model 'nonsense'; known are all-MiniLM-L6-v2, Qwen"):
+        load(replace(BUNDLED.stages["embed_text"], model="nonsense"), "cpu")
 
 
 def test_the_query_program_writes_the_same_vector(embedder, tmp_path: Path) -> None:

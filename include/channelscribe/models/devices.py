@@ -1,5 +1,6 @@
-"""Where a model really is."""
+"""Where a model really is, and what fits on it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -13,3 +14,19 @@ def device_of(*models: Any) -> str:
     """
     found = {parameter.device.type for model in models for parameter in model.parameters()}
     return " and ".join(sorted(found)) or "no device"
+
+
+def how_many_fit(bytes_each: int, *, most: int) -> int:
+    """How many items of a batch fit into half of the GPU's free memory: at least one, at most ``most``."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    return max(1, min(most, int(free / 2) // bytes_each))
+
+
+def by_length(items: Sequence[Any]) -> list[list[int]]:
+    """Indexes of the items of each length, for a network that takes only batches of one length."""
+    groups: dict[int, list[int]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(len(item), []).append(index)
+    return list(groups.values())

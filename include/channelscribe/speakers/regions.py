@@ -4,11 +4,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
+from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.contracts import Span, Turn, Word
 
 # A shorter turn holds no word; segmentation makes some at changes of speaker.
 _MIN_TURN_S = 0.2
+# A silence that no word reaches over.
+_PAUSE_S = 0.2
+# Loudness is compared over this much.
+_FRAME_S = 0.1
 
 
 def speech_regions(turns: Sequence[Turn], *, max_gap_s: float, max_region_s: float) -> list[list[Turn]]:
@@ -38,6 +44,37 @@ def speech_regions(turns: Sequence[Turn], *, max_gap_s: float, max_region_s: flo
             else:
                 regions.append([part])
     return regions
+
+
+def packed_regions(
+    turns: Sequence[Turn], waveform: NDArray[np.float32], *, max_gap_s: float, max_region_s: float
+) -> list[list[Turn]]:
+    """Group exclusive turns into regions as long as they may be, whoever speaks, cut at pauses where there are any.
+
+    It is for a recogniser that gives times of words, by which each finds its turn later.
+
+    Args:
+        turns: exclusive turns, sorted by start.
+        waveform: (n_samples,) float32 at 16 kHz: a turn that is too long is cut where it is quietest.
+        max_gap_s: a longer pause ends a region.
+        max_region_s: no region is longer.
+
+    Returns:
+        The turns of each region, in order; what is shorter than any word is left out.
+    """
+    regions: list[list[Turn]] = []
+    current: list[Turn] = []
+    for turn in turns:
+        for part in _cut_where_quiet(turn, waveform, max_region_s):
+            if current and part.start_s - current[-1].end_s > max_gap_s:
+                regions.append(current)
+                current = []
+            while current and part.end_s - current[0].start_s > max_region_s:
+                n = _best_cut([*current, part], max_region_s)
+                regions.append(current[:n])
+                current = current[n:]
+            current.append(part)
+    return [region for region in (*regions, current) if region and region[-1].end_s - region[0].start_s >= _MIN_TURN_S]
 
 
 def padded_spans(regions: Sequence[Sequence[Turn]], *, before_s: float, after_s: float, audio_s: float) -> list[Span]:
@@ -79,6 +116,34 @@ def interpolate_words(text: str, span: Span, turns: Sequence[Turn]) -> list[Word
         end_s = float(starts[piece] + min(end, high) - low)
         words.append(Word(text=token, start_s=round(start_s, 3), end_s=round(end_s, 3)))
     return words
+
+
+def _best_cut(turns: Sequence[Turn], max_region_s: float) -> int:
+    """How many of the turns the region before the cut gets: it ends at a pause, the last one in its second half."""
+    pauses = {n: after.start_s - before.end_s for n, (before, after) in enumerate(pairwise(turns), 1)}
+    late = [n for n in pauses if turns[n - 1].end_s - turns[0].start_s >= max_region_s / 2]
+    return max(late or pauses, key=lambda n: (min(pauses[n], _PAUSE_S), n))
+
+
+def _cut_where_quiet(turn: Turn, waveform: NDArray[np.float32], max_s: float) -> list[Turn]:
+    """Parts of a turn, each at most so long, cut where the second half of that is quietest."""
+    parts = []
+    start_s = turn.start_s
+    while turn.end_s - start_s > max_s:
+        cut_s = _quietest_s(waveform, start_s + max_s / 2, start_s + max_s)
+        parts.append(Turn(start_s=start_s, end_s=cut_s, cluster=turn.cluster))
+        start_s = cut_s
+    return [*parts, Turn(start_s=start_s, end_s=turn.end_s, cluster=turn.cluster)]
+
+
+def _quietest_s(waveform: NDArray[np.float32], start_s: float, end_s: float) -> float:
+    """Middle of the quietest tenth of a second; the end where there is no sound at all."""
+    n = int(_FRAME_S * SAMPLE_RATE_HZ)
+    samples = waveform[int(start_s * SAMPLE_RATE_HZ) : int(end_s * SAMPLE_RATE_HZ)]
+    frames = samples[: len(samples) // n * n].reshape(-1, n)
+    if not len(frames):
+        return end_s
+    return round(start_s + (int(np.square(frames).sum(axis=1).argmin()) + 0.5) * _FRAME_S, 3)
 
 
 def _cut(turn: Turn, max_s: float) -> list[Turn]:

@@ -1,15 +1,17 @@
 """From words and exclusive turns to utterances: who said which words."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from channelscribe.contracts import Turn, Utterance, Word
+from channelscribe.contracts import Segment, Turn, Utterance, Word
 
 # Silence that ends an utterance although the same voice goes on.
 _MAX_GAP_S = 1.0
-_SENTENCE_ENDS = (".", "?", "!", "…", "。", "\uff1f", "\uff01")
+SENTENCE_ENDS = (".", "?", "!", "…", "。", "\uff1f", "\uff01")
+"""What the last word of a sentence ends with."""
 
 
 def words_to_turns(words: Sequence[Word], turns: Sequence[Turn]) -> NDArray[np.intp]:
@@ -40,12 +42,14 @@ def words_to_turns(words: Sequence[Word], turns: Sequence[Turn]) -> NDArray[np.i
     return chosen
 
 
-def build_utterances(words: Sequence[Word], turns: Sequence[Turn], *, max_utterance_s: float) -> list[Utterance]:
+def build_utterances(segments: Sequence[Segment], turns: Sequence[Turn], *, max_utterance_s: float) -> list[Utterance]:
     """Group consecutive words of one cluster into utterances.
 
     An utterance ends at a change of cluster, at a pause of a second, and before it gets longer than
-    ``max_utterance_s``: then at the end of its last whole sentence, if it has one.
+    ``max_utterance_s``: then at the end of its last whole sentence, if it has one. It has the suspicions of the
+    segments that its words come from.
     """
+    words = [word for segment in segments for word in segment.words]
     if not words:
         return []
     clusters = [turns[index].cluster for index in words_to_turns(words, turns)]
@@ -57,15 +61,24 @@ def build_utterances(words: Sequence[Word], turns: Sequence[Turn], *, max_uttera
         if current and word.end_s - current[0].start_s > max_utterance_s:
             groups.append((cluster, _split_off_last_sentence(current)))
         groups[-1][1].append(word)
+    # Word by word, in the order of the words in the groups.
+    suspicions = iter([segment.suspicions for segment in segments for _ in segment.words])
     return [
-        Utterance(index=index, cluster=cluster, start_s=group[0].start_s, end_s=group[-1].end_s, words=tuple(group))
+        Utterance(
+            index=index,
+            cluster=cluster,
+            start_s=group[0].start_s,
+            end_s=group[-1].end_s,
+            words=tuple(group),
+            suspicions=tuple(sorted({found for of_word in islice(suspicions, len(group)) for found in of_word})),
+        )
         for index, (cluster, group) in enumerate(groups)
     ]
 
 
 def _split_off_last_sentence(words: list[Word]) -> list[Word]:
     """Take the unfinished sentence off the end of the words, in place; nothing if there is no sentence before it."""
-    ends = [index for index, word in enumerate(words) if word.text.endswith(_SENTENCE_ENDS)]
+    ends = [index for index, word in enumerate(words) if word.text.endswith(SENTENCE_ENDS)]
     if not ends:
         return []
     rest = words[ends[-1] + 1 :]

@@ -125,7 +125,7 @@ def _diarize(engine: Any) -> None:
 
 def _transcribe(engine: Any) -> None:
     heard = engine.transcribe(_noise(), [Span(start_s=0.0, end_s=_NOISE_S)])
-    _expect(len(heard) == 1, "recognition gave no answer for its region")
+    _expect(len(heard.regions) == 1, "recognition gave no answer for its region")
 
 
 def _embed_voice(engine: Any) -> None:
@@ -133,8 +133,12 @@ def _embed_voice(engine: Any) -> None:
 
 
 def _embed_text(engine: Any) -> None:
-    _expect(engine.count_tokens(["It was the spring of hope."])[0] > 0, "the tokenizer found no token in a sentence")
-    _expect_unit_rows(engine.embed(["It was the spring of hope."]))
+    texts = ["The doctor cured her illness.", "The train was late again."]
+    _expect(min(engine.count_tokens(texts)) > 0, "the tokenizer found no token in a sentence")
+    embeddings = engine.embed(texts)
+    _expect_unit_rows(embeddings[:1])
+    similarity = embeddings @ engine.embed_query("Who treats sick people?")
+    _expect(similarity[0] > similarity[1], "a question is nearer to a text that does not answer it")
 
 
 def _expect_unit_rows(embeddings: NDArray[np.float32]) -> None:
