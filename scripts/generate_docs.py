@@ -54,7 +54,7 @@ def cli_page() -> str:
 
 
 def schema_page(dsn: str) -> str:
-    """The tables of a migrated archive, with their comments."""
+    """The tables and views of a migrated archive, with their comments."""
     lines = [NOTE, "# The archive's schema", "", "Each model's vectors have an HNSW index of their own besides, made"]
     lines += ["when the model's first vectors are loaded.", ""]
     with closing(open_connection(dsn)) as connection, connection.cursor() as cursor:
@@ -71,7 +71,7 @@ def schema_page(dsn: str) -> str:
 
 _TABLES = """
 SELECT c.oid, c.relname, obj_description(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = 'public' AND c.relkind = 'r' AND c.relname <> 'alembic_version' ORDER BY c.relname
+WHERE n.nspname = 'public' AND c.relkind IN ('r', 'v') AND c.relname <> 'alembic_version' ORDER BY c.relname
 """
 _COLUMNS = """
 SELECT attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN '' ELSE 'yes' END,

@@ -5,6 +5,7 @@ import logging
 import os
 import runpy
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -103,6 +104,17 @@ def archive(archive_dsn: str) -> Iterator["object"]:
     connection = connect(archive_dsn)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def voice_programs(tmp_path: Path) -> Path:
+    """Interpreter that runs small programs in the place of those that need the voice model."""
+    interpreter = tmp_path / "python"
+    interpreter.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("voice_programs.py")}" "$@"\n'
+    )
+    interpreter.chmod(0o755)
+    return interpreter
 
 
 @pytest.fixture(scope="session")

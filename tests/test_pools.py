@@ -25,9 +25,12 @@ def file(tmp_path, monkeypatch):
     return path
 
 
-def test_the_projects_own_file_has_room_for_every_profile():
-    for profile in PROFILES.values():
-        pools.require_room(profile)
+def test_the_projects_own_file_has_room_for_the_bundled_profiles_and_names_the_remedy_for_others():
+    for name in ("bundled", "bundled-cuda"):
+        pools.require_room(PROFILES[name])
+    for name in ("gpu", "gpu-reference"):
+        with pytest.raises(MisconfiguredError, match=r"raise its slots in airflow_settings\.yaml"):
+            pools.require_room(PROFILES[name])
 
 
 def test_a_stage_that_would_wait_for_ever_is_refused(file):

@@ -203,3 +203,17 @@ def test_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     held.close()
     assert path.read_text() == "new"
     assert os.listdir(path.parent) == ["a.json"]  # noqa: PTH208
+
+
+def test_a_clip_lies_in_the_folder_of_clips(tmp_path):
+    workspace = Workspace(tmp_path)
+    folder = tmp_path / "enrollments"
+    (folder / "ada").mkdir(parents=True)
+    (folder / "link.wav").symlink_to("/etc/passwd")
+    assert workspace.enrollment_clip("ada/one.wav") == folder / "ada" / "one.wav"
+    assert workspace.enrollment_clip(f"{folder}/one.wav") == folder / "one.wav"
+    for path in ("../one.wav", "/etc/passwd", "ada/../../one.wav", "link.wav", f"{folder}-other/one.wav"):
+        with pytest.raises(BadInputError, match="put the clip there"):
+            workspace.enrollment_clip(path)
+    with pytest.raises(BadInputError, match="is not a path"):
+        workspace.enrollment_clip("a\x00b")

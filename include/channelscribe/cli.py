@@ -15,10 +15,12 @@ from rich.text import Text
 
 from channelscribe.doctor import run_checks
 from channelscribe.errors import ChannelscribeError, ExitCode
+from channelscribe.model_commands import app as models_app
 from channelscribe.profiles import get_profile
 from channelscribe.settings import get_settings
 from channelscribe.stack.commands import app as stack_app
 from channelscribe.stages.self_check import check_profile
+from channelscribe.store.commands import app as speakers_app
 from channelscribe.store.connection import Connection, archive_dsn, connect
 from channelscribe.store.migrate import upgrade
 from channelscribe.store.models import has_model
@@ -36,6 +38,8 @@ app = typer.Typer(
     help="Turn channels into a searchable archive of who said what.",
 )
 app.add_typer(stack_app)
+app.add_typer(models_app, name="models")
+app.add_typer(speakers_app)
 
 _console = Console()
 _errors = Console(stderr=True)

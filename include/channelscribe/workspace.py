@@ -5,6 +5,7 @@ DATA_ROOT/videos/<video_id>/<stage>/status.json               how the stage last
 DATA_ROOT/videos/<video_id>/<stage>/<fingerprint>/...         an artifact, manifest.json last
 DATA_ROOT/videos/<video_id>/fetch_audio/.partial-<fingerprint>/   a download that a retry resumes
 DATA_ROOT/videos/<video_id>/voice_embeddings/<model>.npz      cache of voice embeddings by content
+DATA_ROOT/enrollments/...                                     clips of known voices, put there by people
 """
 
 import hashlib
@@ -67,6 +68,21 @@ class Workspace:
     def voice_embedding_cache(self, video_id: str, model: str) -> Path:
         """File that caches a video's voice embeddings of one model, by content."""
         return self.video_dir(video_id) / "voice_embeddings" / f"{model}.npz"
+
+    def enrollment_clip(self, path: str) -> Path:
+        """A clip of a known voice, by its path in the folder of such clips or by its full path.
+
+        Raises:
+            BadInputError: the path leads out of that folder.
+        """
+        folder = (self.data_root / "enrollments").resolve()
+        try:
+            clip = (folder / path).resolve()
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"{path!r} is not a path: {error}.") from None
+        if not clip.is_relative_to(folder):
+            raise BadInputError(f"{path!r} is not in {folder}: put the clip there.")
+        return clip
 
     def partial_download(self, video_id: str, spec: StageSpec) -> Path:
         """Folder of an unfinished download; its name is stable, so that a retry resumes it."""

@@ -27,6 +27,18 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     get_settings.cache_clear()
 
 
+@pytest.fixture(scope="session")
+def airflow_database():
+    from airflow.models import Pool
+    from airflow.utils.db import initdb
+    from airflow.utils.session import create_session
+
+    initdb()
+    with create_session() as session:
+        for name in ("downloads", "vram_gib"):
+            Pool.create_or_update_pool(name, 4, "", include_deferred=False, session=session)
+
+
 @pytest.fixture
 def load_dags(settings):
     """Parse dags/ anew, with the settings as they are now."""

@@ -21,18 +21,6 @@ FEED, OTHER = "https://example.org/feed.xml", "https://example.org/other.xml"
 PROGRAM = Path(__file__).with_name("stage_program.py")
 
 
-@pytest.fixture(scope="session")
-def airflow_database():
-    from airflow.models import Pool
-    from airflow.utils.db import initdb
-    from airflow.utils.session import create_session
-
-    initdb()
-    with create_session() as session:
-        for name in ("downloads", "vram_gib"):
-            Pool.create_or_update_pool(name, 4, "", include_deferred=False, session=session)
-
-
 class Channels:
     """The channels that the runs poll, and what they list."""
 

@@ -1,5 +1,6 @@
 """Artifacts of small made-up videos, written as the stages write them."""
 
+import hashlib
 import io
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,9 @@ from channelscribe.contracts import (
     Cluster,
     Contract,
     Diarization,
+    EnrollmentClip,
+    EnrollmentRow,
+    EnrollmentVoices,
     Manifest,
     SpeakerAnalysis,
     Transcript,
@@ -30,6 +34,8 @@ from channelscribe.workspace import MANIFEST, Workspace, describe_outputs, diges
 
 WORD_S = 0.5
 FINISHED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+_VOICE = BUNDLED.stages["identify_speakers"]
+VOICE_MODEL = (_VOICE.model, _VOICE.revision)
 
 
 def unit_vector(text: str, dimension: int = 384) -> np.ndarray:
@@ -43,6 +49,8 @@ class Script:
     """A video as a test thinks of it: who says what, from which second on. Words take half a second each.
 
     Every line is a turn, an utterance and a chunk; change ``record`` or the files before writing for anything else.
+    A cluster's voice is ``unit_vector`` of its label unless ``voices`` has another, that of the turn at a second
+    unless ``turn_voices`` has.
     """
 
     lines: Sequence[tuple[str, float, str]] = (("SPEAKER_00", 0.0, "It was the best of times"),)
@@ -51,7 +59,10 @@ class Script:
     profile: Profile = BUNDLED
     lines_per_chunk: int = 1
     video: Mapping[str, object] = field(default_factory=dict)
-    speakers: Mapping[str, str] = field(default_factory=dict)
+    voices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    turn_voices: Mapping[float, np.ndarray] = field(default_factory=dict)
+    variances: Mapping[str, float] = field(default_factory=dict)
+    suspicions: tuple[str, ...] = ()
     text_dimension: int = 384
     text_vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -62,7 +73,16 @@ class Script:
                 Word(text=word, start_s=start_s + WORD_S * n, end_s=start_s + WORD_S * (n + 1))
                 for n, word in enumerate(text.split(" "))
             )
-            result.append(Utterance(index=index, cluster=cluster, start_s=start_s, end_s=words[-1].end_s, words=words))
+            result.append(
+                Utterance(
+                    index=index,
+                    cluster=cluster,
+                    start_s=start_s,
+                    end_s=words[-1].end_s,
+                    words=words,
+                    suspicions=self.suspicions,
+                )
+            )
         return result
 
     def turns(self) -> tuple[Turn, ...]:
@@ -95,9 +115,7 @@ class Script:
                 speech_s=sum(turn.duration_s for turn in turns if turn.cluster == name),
                 n_turns=sum(turn.cluster == name for turn in turns),
                 n_voice_embeddings=sum(turn.cluster == name for turn in turns),
-                speaker_variance=None,
-                speaker=self.speakers.get(name),
-                speaker_score=0.8 if name in self.speakers else None,
+                speaker_variance=self.variances.get(name),
             )
             for name in names
         )
@@ -123,8 +141,8 @@ class Script:
             "identify_speakers": {
                 "analysis.json": SpeakerAnalysis(clusters=clusters, embedded_turns=turns, utterances=tuple(utterances)),
                 "voice_embeddings.npz": {
-                    "clusters": _rows([unit_vector(name, 192) for name in names], 192),
-                    "turns": _rows([unit_vector(f"{t.cluster} {t.start_s}", 192) for t in turns], 192),
+                    "clusters": _rows([self.voices.get(name, unit_vector(name, 192)) for name in names], 192),
+                    "turns": _rows([self._turn_voice(turn) for turn in turns], 192),
                 },
             },
             "embed_text": {
@@ -135,6 +153,9 @@ class Script:
                 ),
             },
         }
+
+    def _turn_voice(self, turn: Turn) -> np.ndarray:
+        return self.turn_voices.get(turn.start_s, unit_vector(f"{turn.cluster} {turn.start_s}", 192))
 
     def contract(self) -> Video:
         known: dict[str, object] = {
@@ -230,6 +251,17 @@ def with_text_model(profile: Profile, model: str, revision: str = "1") -> Profil
     return replace(profile, name=model, stages=MappingProxyType({**profile.stages, "embed_text": spec}))
 
 
+def enrollment(clip: str, n_rows: int, model: tuple[str, str] = VOICE_MODEL) -> EnrollmentVoices:
+    """What the clips' program says of one accepted clip of so many pieces of ten seconds."""
+    digest = hashlib.sha256(clip.encode()).hexdigest()
+    return EnrollmentVoices(
+        model=model[0],
+        revision=model[1],
+        clips=(EnrollmentClip(source=clip, sha256=digest, audio_s=60.0, speech_s=20.0, snr_db=30.0, refused=None),),
+        rows=tuple(EnrollmentRow(clip_index=0, start_s=10.0 * n, end_s=10.0 * (n + 1)) for n in range(n_rows)),
+    )
+
+
 @dataclass
 class Studio:
     """A workspace and an archive: writes scripts and loads them."""
@@ -249,6 +281,22 @@ class Studio:
         self.write(script)
         return self.load(script)
 
+    def enroll(self, name: str, *voices: np.ndarray, clip: str = "", model: tuple[str, str] = VOICE_MODEL) -> str:
+        """Enroll a voice from a clip of its own, with as many voice embeddings as are given."""
+        from channelscribe.store.enrollments import enroll
+
+        return enroll(self.connection, name, enrollment(clip or f"{name}.wav", len(voices), model), np.array(voices))
+
+    def relabel(self, model: tuple[str, str] = VOICE_MODEL):
+        from channelscribe.store.labels import relabel
+
+        return relabel(self.connection, model)
+
+    def said_by(self) -> dict[tuple[str, int], str]:
+        """Who says each utterance, by video and number."""
+        rows = self.rows("SELECT video_id, utterance_index, label FROM utterance_speakers")
+        return {(video_id, index): label for video_id, index, label in rows}
+
     def rows(self, statement: str, *parameters) -> list[tuple]:
         with self.connection, self.connection.cursor() as cursor:
             cursor.execute(statement, parameters or None)
@@ -263,6 +311,12 @@ class Studio:
 @pytest.fixture
 def script() -> type[Script]:
     return Script
+
+
+@pytest.fixture
+def voice():
+    """Function that gives the voice that a cluster of this label has."""
+    return lambda label: unit_vector(label, 192)
 
 
 @pytest.fixture

@@ -43,11 +43,14 @@ def test_vectors_come_back_as_they_were(studio, script):
     assert studio.rows("SELECT kind, dimension FROM embedding_models ORDER BY kind") == [("text", 384), ("voice", 192)]
 
 
-def test_loading_twice_writes_no_row(studio, script):
-    studio.add(script(TWO, speakers={"SPEAKER_00": "Dickens"}))
+def test_loading_twice_writes_no_row(studio, script, voice):
+    studio.enroll("Dickens", voice("SPEAKER_00"))
+    studio.enroll("Ada", voice("a"), voice("ada"))
+    video = script(TWO, variances={"SPEAKER_01": 0.9}, turn_voices={5.0: voice("a")}, suspicions=("repetition",))
+    studio.add(video)
     before = studio.snapshot()
-    assert len(before["utterances"]) == 2
-    result = studio.load(script(TWO), "another run")
+    assert sorted(studio.said_by().values()) == ["Ada", "Dickens"]
+    result = studio.load(video, "another run")
     assert not result.changed
     assert studio.snapshot() == before
 
@@ -127,25 +130,38 @@ def test_loaders_at_once_do_not_collide(studio, script, archive_dsn):
     assert studio.rows("SELECT count(*) FROM embedding_models") == [(2,)]
 
 
-def test_a_name_given_by_hand_outlives_a_load(studio, script):
+def test_a_name_given_by_hand_outlives_a_load(studio, script, voice):
+    studio.enroll("Bob", voice("SPEAKER_01"))
     studio.add(script(TWO))
+    assert _names(studio) == {"SPEAKER_00": None, "SPEAKER_01": "Bob"}
     _name(studio, "SPEAKER_01", "Ada")
-    studio.add(script((TWO[0], ("SPEAKER_01", 5.0, "it was the age of foolishness")), speakers={"SPEAKER_01": "Bob"}))
+    studio.add(script((TWO[0], ("SPEAKER_01", 5.0, "it was the age of foolishness"))))
     assert _names(studio) == {"SPEAKER_00": None, "SPEAKER_01": "Ada"}
 
 
-def test_a_name_given_by_hand_follows_its_voice_to_another_label(studio, script):
+def test_a_name_given_by_hand_follows_its_voice_to_another_label(studio, script, voice):
+    studio.enroll("Bob", voice("SPEAKER_00"))
     studio.add(script(TWO))
     _name(studio, "SPEAKER_01", "Ada")
     studio.add(script((("SPEAKER_01", 0.0, TWO[0][2]), ("SPEAKER_00", 5.0, TWO[1][2]))))
     assert _names(studio) == {"SPEAKER_00": "Ada", "SPEAKER_01": None}
+    studio.add(script((("SPEAKER_00", 0.0, TWO[0][2]), ("SPEAKER_01", 5.0, TWO[1][2]))))
+    assert _names(studio) == {"SPEAKER_00": "Bob", "SPEAKER_01": "Ada"}
 
 
-def test_a_matched_speaker_is_forgotten_when_the_match_is_gone(studio, script):
-    studio.add(script(TWO, speakers={"SPEAKER_00": "Dickens"}))
-    assert _names(studio) == {"SPEAKER_00": "Dickens", "SPEAKER_01": None}
+def test_a_match_is_forgotten_when_the_voice_is_another(studio, script, voice):
+    studio.enroll("Dickens", voice("SPEAKER_00"))
     studio.add(script(TWO))
+    assert _names(studio) == {"SPEAKER_00": "Dickens", "SPEAKER_01": None}
+    studio.add(script(TWO, voices={"SPEAKER_00": voice("another")}))
     assert _names(studio) == {"SPEAKER_00": None, "SPEAKER_01": None}
+
+
+def test_why_a_text_may_be_wrong_is_kept_with_it(studio, script):
+    studio.add(script(TWO))
+    assert studio.rows("SELECT DISTINCT suspicions FROM utterances") == [([],)]
+    assert studio.add(script(TWO, suspicions=("no_speech", "repetition"))).changed
+    assert studio.rows("SELECT DISTINCT suspicions FROM utterances") == [(["no_speech", "repetition"],)]
 
 
 def test_hostile_text_comes_back_as_it_was(studio, script):
@@ -359,7 +375,8 @@ def _chunks(chunks):
 def _name(studio, cluster: str, name: str) -> None:
     studio.rows("INSERT INTO speakers (name) VALUES (%s)", name)
     studio.rows(
-        "UPDATE clusters SET speaker_id = (SELECT speaker_id FROM speakers WHERE name = %s) WHERE cluster = %s",
+        "UPDATE clusters SET speaker_matched = false, "
+        "speaker_id = (SELECT speaker_id FROM speakers WHERE name = %s) WHERE cluster = %s",
         name,
         cluster,
     )

@@ -20,8 +20,9 @@ def test_loaded_video_ids(studio, script):
     assert loaded_video_ids(studio.connection, []) == set()
 
 
-def test_videos_come_newest_first_with_their_first_utterances(studio, script):
-    studio.add(script(LINES, video={"published_at": datetime(2026, 1, 1, tzinfo=UTC)}, speakers={"SPEAKER_01": "Ada"}))
+def test_videos_come_newest_first_with_their_first_utterances(studio, script, voice):
+    studio.enroll("Ada", voice("SPEAKER_01"))
+    studio.add(script(LINES, video={"published_at": datetime(2026, 1, 1, tzinfo=UTC)}))
     studio.add(script((), video_id="v2", video={"published_at": datetime(2026, 1, 2, tzinfo=UTC)}))
     silent, spoken = videos_with_first_utterances(studio.connection, n_utterances=2)
     assert (silent.video_id, silent.n_utterances, silent.first_utterances) == ("v2", 0, ())

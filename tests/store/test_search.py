@@ -104,14 +104,28 @@ def test_limit_bounds_the_hits(studio, script):
     assert len(search(studio.connection, "hope", None, MODEL, limit=200)) == 20
 
 
-def test_speaker_filters_by_label_and_by_name(studio, script):
-    studio.add(script(TALE, lines_per_chunk=3, speakers={"SPEAKER_01": "Ada Lovelace"}))
+def test_speaker_filters_by_label_and_by_name(studio, script, voice):
+    studio.enroll("Ada Lovelace", voice("SPEAKER_01"))
+    studio.add(script(TALE, lines_per_chunk=3))
     for speaker in ("ada lovelace", "SPEAKER_01", "speaker_01"):
         (hit,) = search(studio.connection, "it was", axis(0), MODEL, speaker=speaker)
         assert hit.start_s == 10.0  # not 0.0, where someone else says the same
         assert hit.speakers[0] == "Ada Lovelace"
     assert search(studio.connection, "best times", None, MODEL, speaker="SPEAKER_01") == []
     assert search(studio.connection, "best times", axis(0), MODEL, speaker="Nobody") == []
+
+
+def test_of_a_cluster_of_two_voices_each_is_found_by_its_own_name(studio, script, voice):
+    studio.enroll("Ada", voice("a"))
+    studio.enroll("Bob", voice("b"))
+    lines = (("SPEAKER_00", 0.0, "spring of hope"), ("SPEAKER_00", 5.0, "winter of hope"))
+    mixed = {"SPEAKER_00": 0.9}
+    studio.add(script(lines, lines_per_chunk=2, variances=mixed, turn_voices={0.0: voice("a"), 5.0: voice("b")}))
+    (hit,) = search(studio.connection, "hope", axis(0), MODEL, speaker="Bob")
+    assert (hit.start_s, hit.speakers) == (6.0, ("Bob", "Ada"))
+    assert search(studio.connection, "spring", None, MODEL, speaker="Bob") == []
+    (hit,) = search(studio.connection, "spring hope", None, MODEL)
+    assert hit.speakers == ("Ada", "Bob")
 
 
 def test_channel_filters_by_title_url_and_handle(studio, script):

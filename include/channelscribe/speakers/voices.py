@@ -1,4 +1,7 @@
-"""The one way to extract voice embeddings: every turn of a video in one batched pass, none of them twice."""
+"""The one way to extract voice embeddings: every stretch of speech in one batched pass, none of them twice.
+
+The stage ``identify_speakers``, enrollment and calibration all come here, so that what is compared was taken alike.
+"""
 
 import hashlib
 import os
@@ -14,23 +17,43 @@ from numpy.typing import NDArray
 
 from channelscribe.contracts import Turn
 from channelscribe.models import VoiceEncoder
+from channelscribe.profiles import Parameters
 
 
 @dataclass(frozen=True)
 class Windowing:
-    """How a turn is cut for a model that wants inputs of one length.
+    """What of a turn an encoder is given.
 
     Args:
-        window_s: length of a window; a shorter turn is repeated to fill one.
-        hop_s: from the start of one window to that of the next.
         min_turn_s: a shorter turn says too little of a voice and gets no embedding.
         max_turn_s: only this much of the turn's beginning is used.
+        window_s: length of the windows that a turn is cut into, for an encoder that wants inputs of one length; a
+            shorter turn is repeated to fill one. None gives the encoder whole turns.
+        hop_s: from the start of one window to that of the next.
     """
 
-    window_s: float
-    hop_s: float
     min_turn_s: float
     max_turn_s: float
+    window_s: float | None = None
+    hop_s: float | None = None
+
+
+def windowing_of(parameters: Parameters) -> Windowing:
+    """The windowing that a profile's ``identify_speakers`` names."""
+    return Windowing(**{name: float(parameters[name]) for name in Windowing.__dataclass_fields__ if name in parameters})
+
+
+@dataclass(frozen=True)
+class VoiceCache:
+    """A file of voice embeddings by the content they were taken from; read, and extended.
+
+    Args:
+        path: the file.
+        model: name and revision of the model: part of the content.
+    """
+
+    path: Path
+    model: str
 
 
 def embed_turns(
@@ -39,9 +62,9 @@ def embed_turns(
     turns: Sequence[Turn],
     encoder: VoiceEncoder,
     windowing: Windowing,
-    cache: Path,
+    cache: VoiceCache | None = None,
 ) -> tuple[list[Turn], NDArray[np.float32]]:
-    """Voice embeddings of turns: the mean direction of the windows of each.
+    """Voice embeddings of turns, or the mean direction of the windows of each.
 
     Args:
         waveform: (n_samples,) float32 in [-1, 1].
@@ -49,7 +72,7 @@ def embed_turns(
         turns: exclusive turns.
         encoder: the speaker model.
         windowing: how turns are cut.
-        cache: file of embeddings by the content they were taken from; read, and extended. It belongs to one model.
+        cache: what was extracted before; None for nothing.
 
     Returns:
         The turns that are long enough, and (n_turns, dim) float32, L2-normalised, in their order.
@@ -61,15 +84,16 @@ def embed_turns(
         if len(piece) >= windowing.min_turn_s * sample_rate_hz:
             chosen.append(turn)
             samples.append(piece)
-    keys = [_key(piece, windowing) for piece in samples]
-    known = _read_cache(cache)
+    if not samples:
+        return [], np.zeros((0, 0), np.float32)
+    keys = [_key(piece, windowing, cache.model if cache else "") for piece in samples]
+    known = _read_cache(cache.path) if cache else {}
     missing = {key: piece for key, piece in zip(keys, samples, strict=True) if key not in known}
     if missing:
         made = _embed_pieces(list(missing.values()), encoder, windowing)
         known.update(zip(missing, made, strict=True))
-        _write_cache(cache, known)
-    if not keys:
-        return [], np.zeros((0, 0), np.float32)
+        if cache:
+            _write_cache(cache.path, known)
     return chosen, np.stack([known[key] for key in keys])
 
 
@@ -79,18 +103,20 @@ def _embed_pieces(
     items: list[Any] = []
     owners: list[int] = []
     for index, piece in enumerate(pieces):
-        for window in _windows(encoder.features(piece), windowing):
-            items.append(window)
-            owners.append(index)
+        features = encoder.features(piece)
+        cut = [features] if windowing.window_s is None else _windows(features, windowing.window_s, windowing.hop_s)
+        items += cut
+        owners += [index] * len(cut)
     embedded = encoder.embed(items)
     sums = np.zeros((len(pieces), embedded.shape[1]), np.float64)
     np.add.at(sums, owners, embedded)
-    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def _windows(features: Any, windowing: Windowing) -> list[Any]:
+def _windows(features: Any, window_s: float, hop_s: float | None) -> list[Any]:
     """All of one length. The last one is moved back to end with the turn; a short turn is repeated to fill one."""
-    length, hop = round(windowing.window_s * 100), round(windowing.hop_s * 100)
+    length = round(window_s * 100)
+    hop = length if hop_s is None else round(hop_s * 100)
     n_frames = len(features)
     if n_frames <= length:
         return [features[np.arange(length) % n_frames]]
@@ -98,8 +124,8 @@ def _windows(features: Any, windowing: Windowing) -> list[Any]:
     return [features[start : start + length] for start in starts]
 
 
-def _key(piece: NDArray[np.float32], windowing: Windowing) -> str:
-    content = hashlib.sha256(repr(windowing).encode())
+def _key(piece: NDArray[np.float32], windowing: Windowing, model: str) -> str:
+    content = hashlib.sha256(repr((model, windowing)).encode())
     content.update(np.ascontiguousarray(piece).data)
     return content.hexdigest()
 

@@ -1,6 +1,7 @@
 """Stage ``identify_speakers``: utterances, and the voice of every cluster.
 
-Writes ``analysis.json`` and ``voice_embeddings.npz``. Nobody can be enrolled yet, so every cluster is unknown.
+Writes ``analysis.json`` and ``voice_embeddings.npz``. Who a cluster is, the archive decides from these embeddings and
+the enrolled voices when it loads them, so that a voice enrolled later needs no audio again.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from channelscribe.contracts import Audio, Cluster, Diarization, SpeakerAnalysis
 from channelscribe.models import VoiceEncoder
 from channelscribe.speakers.utterances import build_utterances
 from channelscribe.speakers.variance import speaker_variance, weighted_centroid
-from channelscribe.speakers.voices import Windowing, embed_turns
+from channelscribe.speakers.voices import VoiceCache, embed_turns, windowing_of
 from channelscribe.stages.runner import Job, Outcome, Stage, main
 
 
@@ -29,14 +30,15 @@ class IdentifySpeakers(Stage[VoiceEncoder]):
         with job.clock.part("decode"):
             waveform = decode(job.inputs["fetch_audio"].folder / audio.file_name)
         with job.clock.part("voice_embedding"):
-            windowing = Windowing(*(float(parameters[name]) for name in Windowing.__dataclass_fields__))
-            cache = job.workspace.voice_embedding_cache(job.video.video_id, f"{job.spec.model}-{job.spec.revision}")
-            embedded, embeddings = embed_turns(waveform, SAMPLE_RATE_HZ, turns, engine, windowing, cache)
+            model = f"{job.spec.model}-{job.spec.revision}".replace("/", "--")
+            cache = VoiceCache(job.workspace.voice_embedding_cache(job.video.video_id, model), model)
+            embedded, embeddings = embed_turns(waveform, SAMPLE_RATE_HZ, turns, engine, windowing_of(parameters), cache)
         with job.clock.part("speaker_variance"):
             clusters, centroids = _describe_clusters(turns, embedded, embeddings)
         with job.clock.part("utterances"):
-            words = [word for segment in transcript.segments for word in segment.words]
-            utterances = build_utterances(words, turns, max_utterance_s=float(parameters["max_utterance_s"]))
+            utterances = build_utterances(
+                transcript.segments, turns, max_utterance_s=float(parameters["max_utterance_s"])
+            )
 
         analysis = SpeakerAnalysis(
             clusters=tuple(clusters), embedded_turns=tuple(embedded), utterances=tuple(utterances)

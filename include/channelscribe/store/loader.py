@@ -8,9 +8,10 @@ from channelscribe.errors import BadInputError
 from channelscribe.profiles import Profile
 from channelscribe.store.artifacts import VideoRecord, read_record
 from channelscribe.store.connection import Connection, Cursor, errors_in_words
+from channelscribe.store.labels import label_videos, lock_voices, read_identifier, warn_without_operating_point
 from channelscribe.store.languages import text_config
 from channelscribe.store.models import EmbeddingModel, register_model
-from channelscribe.store.names import carry_over_names, lock_video, turns_differ
+from channelscribe.store.names import lock_video, named_clusters, set_names, turns_differ
 from channelscribe.store.staging import Row, Table, clean, merge, stage
 from channelscribe.workspace import Workspace
 
@@ -22,16 +23,12 @@ VIDEOS = Table(
         "language", "text_config", "word_timing", "speech_s", "covered_s",
     ),
 )  # fmt: skip
-CLUSTERS = Table(
-    "clusters",
-    ("video_id", "cluster"),
-    (
-        "speech_s", "n_turns", "n_voice_embeddings", "speaker_variance",
-        "speaker_id", "speaker_score", "speaker_matched",
-    ),
-)  # fmt: skip
+# The speakers of clusters and utterances are set afterwards: they come from the archive, not from the artifacts.
+CLUSTERS = Table("clusters", ("video_id", "cluster"), ("speech_s", "n_turns", "n_voice_embeddings", "speaker_variance"))
 TURNS = Table("turns", ("video_id", "exclusive", "turn_index"), ("start_s", "end_s", "cluster"))
-UTTERANCES = Table("utterances", ("video_id", "utterance_index"), ("cluster", "start_s", "end_s", "text", "words"))
+UTTERANCES = Table(
+    "utterances", ("video_id", "utterance_index"), ("cluster", "start_s", "end_s", "text", "words", "suspicions")
+)
 CHUNKS = Table(
     "chunks",
     ("video_id", "chunk_index"),
@@ -76,7 +73,7 @@ class LoadResult:
 def load_video(
     connection: Connection, workspace: Workspace, video_id: str, profile: Profile, ingest_run_id: str | None = None
 ) -> LoadResult:
-    """Load what the profile's stages made of a video, in one transaction.
+    """Load what the profile's stages made of a video, and identify its voices, in one transaction.
 
     Loading the same artifacts twice writes no row. Rows that the artifacts no longer have are deleted. Vectors of
     other models stay as long as what they were made of does; names that a person gave to clusters
@@ -98,8 +95,10 @@ def load_video(
     with errors_in_words():
         text_model, voice_model = _register_models(connection, record, profile)
         with connection, connection.cursor() as cursor:
+            lock_voices(cursor, exclusive=False)
             lock_video(cursor, video_id)
             n_changed = _merge_record(cursor, record, text_model, voice_model)
+            n_changed += _identify(cursor, video_id, profile)
             if n_changed:
                 _note_change(cursor, video_id, ingest_run_id)
     return LoadResult(
@@ -129,16 +128,15 @@ def _merge_record(
     video_id = record.video.video_id
     config = text_config(record.transcript.language if record.transcript else None)
     channel_id = _channel(cursor, record)
-    speaker_ids = _speakers(cursor, record)
     stage(cursor, VIDEOS, [_video_row(record, channel_id, config)])
-    stage(cursor, CLUSTERS, _cluster_rows(record, speaker_ids))
+    stage(cursor, CLUSTERS, _cluster_rows(record))
     stage(cursor, TURNS, _turn_rows(record))
     stage(cursor, UTTERANCES, _utterance_rows(record))
     stage(cursor, CHUNKS, _chunk_rows(record, config))
     stage(cursor, STAGE_RUNS, [_stage_run_row(manifest) for manifest in record.manifests])
 
     turns_changed = turns_differ(cursor, video_id)
-    carry_over_names(cursor, video_id, turns_changed=turns_changed)
+    named = named_clusters(cursor, video_id, turns_changed=turns_changed)
     n_changed = _delete_stale_embeddings(cursor, video_id, text_model, voice_model, turns_changed=turns_changed)
     # Parents before children: a parent's deletion takes its children with it, and they are made anew.
     for table in (VIDEOS, CLUSTERS, TURNS, UTTERANCES, CHUNKS, STAGE_RUNS):
@@ -151,7 +149,15 @@ def _merge_record(
         stage(cursor, TURN_EMBEDDINGS, _turn_embedding_rows(record, voice_model))
         n_changed += merge(cursor, CLUSTER_EMBEDDINGS, video_id, voice_model.model_id)
         n_changed += merge(cursor, TURN_EMBEDDINGS, video_id, voice_model.model_id)
-    return n_changed
+    return n_changed + set_names(cursor, video_id, named)
+
+
+def _identify(cursor: Cursor, video_id: str, profile: Profile) -> int:
+    """Name the video's voices by the voices enrolled with the profile's model; returns how many rows that changed."""
+    spec = profile.stages["identify_speakers"]
+    identifier = read_identifier(cursor, (spec.model, spec.revision))
+    warn_without_operating_point(identifier, (spec.model, spec.revision))
+    return label_videos(cursor, [video_id], identifier).n_rows
 
 
 def _channel(cursor: Cursor, record: VideoRecord) -> int:
@@ -163,14 +169,6 @@ def _channel(cursor: Cursor, record: VideoRecord) -> int:
     if row is None:
         raise BadInputError(f"The channel {url} was deleted while its video was loaded: clear the task.")
     return int(row[0])
-
-
-def _speakers(cursor: Cursor, record: VideoRecord) -> dict[str, int]:
-    # Sorted, so that two loaders never wait for each other's names.
-    names = sorted({clean(cluster.speaker) for cluster in record.analysis.clusters if cluster.speaker})
-    cursor.execute("INSERT INTO speakers (name) SELECT unnest(%s::text[]) ON CONFLICT (name) DO NOTHING", (names,))
-    cursor.execute("SELECT name, speaker_id FROM speakers WHERE name = ANY(%s)", (names,))
-    return dict(cursor.fetchall())
 
 
 def _delete_stale_embeddings(
@@ -221,12 +219,11 @@ def _video_row(record: VideoRecord, channel_id: int, config: str) -> Row:
     )  # fmt: skip
 
 
-def _cluster_rows(record: VideoRecord, speaker_ids: dict[str, int]) -> Iterator[Row]:
+def _cluster_rows(record: VideoRecord) -> Iterator[Row]:
     for cluster in record.analysis.clusters:
-        speaker_id = speaker_ids[clean(cluster.speaker)] if cluster.speaker else None
         yield (
             record.video.video_id, cluster.cluster, cluster.speech_s, cluster.n_turns, cluster.n_voice_embeddings,
-            cluster.speaker_variance, speaker_id, cluster.speaker_score, speaker_id is not None,
+            cluster.speaker_variance,
         )  # fmt: skip
 
 
@@ -241,7 +238,7 @@ def _utterance_rows(record: VideoRecord) -> Iterator[Row]:
         words = [word.model_dump() for word in utterance.words]
         yield (
             record.video.video_id, utterance.index, utterance.cluster, utterance.start_s, utterance.end_s,
-            utterance.text, words,
+            utterance.text, words, utterance.suspicions,
         )  # fmt: skip
 
 

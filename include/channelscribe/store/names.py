@@ -31,8 +31,8 @@ def turns_differ(cursor: Cursor, video_id: str) -> bool:
     return bool(row and row[0])
 
 
-def carry_over_names(cursor: Cursor, video_id: str, *, turns_changed: bool) -> None:
-    """Give the staged clusters the names that a person gave to the present ones.
+def named_clusters(cursor: Cursor, video_id: str, *, turns_changed: bool) -> dict[str, int]:
+    """Speakers that a person gave to clusters, by the staged clusters that they shall belong to now.
 
     With the same turns a label means the same voice. With others a name goes to the new cluster that speaks
     most at the time of the old one, since a new diarization numbers its clusters as it likes.
@@ -43,20 +43,29 @@ def carry_over_names(cursor: Cursor, video_id: str, *, turns_changed: bool) -> N
         (video_id,),
     )
     named: dict[str, int] = dict(cursor.fetchall())
-    if not named:
-        return
-    heirs = {cluster: cluster for cluster in named}
-    if turns_changed:
-        cursor.execute(_OVERLAPS, (video_id,))
-        heirs = choose_heirs(cursor.fetchall())
-    for cluster, speaker_id in named.items():
-        if cluster not in heirs:
-            logger.warning("%s: no voice is where the named %s was; its name is gone", video_id, cluster)
-            continue
-        cursor.execute(
-            "UPDATE staging_clusters SET speaker_id = %s, speaker_matched = false WHERE cluster = %s",
-            (speaker_id, heirs[cluster]),
-        )
+    if not named or not turns_changed:
+        return named
+    cursor.execute(_OVERLAPS, (video_id,))
+    heirs = choose_heirs(cursor.fetchall())
+    for cluster in sorted(named.keys() - heirs.keys()):
+        logger.warning("%s: no voice is where the named %s was; its name is gone", video_id, cluster)
+    return {heirs[cluster]: speaker_id for cluster, speaker_id in named.items() if cluster in heirs}
+
+
+def set_names(cursor: Cursor, video_id: str, named: dict[str, int]) -> int:
+    """Let just these clusters have a speaker that a person gave; returns how many rows that changed."""
+    cursor.execute(
+        """
+        UPDATE clusters k
+        SET speaker_id = w.speaker_id, speaker_score = NULL, speaker_margin = NULL, speaker_matched = false
+        FROM clusters old LEFT JOIN unnest(%s::text[], %s::bigint[]) AS w(cluster, speaker_id) USING (cluster)
+        WHERE old.video_id = %s AND k.video_id = old.video_id AND k.cluster = old.cluster
+          AND CASE WHEN w.cluster IS NULL THEN old.speaker_id IS NOT NULL AND NOT old.speaker_matched
+                   ELSE old.speaker_matched OR old.speaker_id IS DISTINCT FROM w.speaker_id END
+        """,
+        (list(named), list(named.values()), video_id),
+    )
+    return cursor.rowcount
 
 
 def choose_heirs(overlaps: Sequence[tuple[str, str, float]]) -> dict[str, str]:

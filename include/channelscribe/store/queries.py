@@ -79,9 +79,9 @@ def videos_with_first_utterances(
         videos = cursor.fetchall()
         cursor.execute(
             """
-            SELECT u.video_id, u.utterance_index, u.start_s, u.end_s, coalesce(s.name, u.cluster),
+            SELECT u.video_id, u.utterance_index, u.start_s, u.end_s, k.label,
                    CASE WHEN u.utterance_index < %(n)s THEN u.text END
-            FROM utterances u JOIN clusters USING (video_id, cluster) LEFT JOIN speakers s USING (speaker_id)
+            FROM utterances u JOIN utterance_speakers k USING (video_id, utterance_index)
             WHERE %(ids)s IS NULL OR u.video_id = ANY(%(ids)s::text[])
             ORDER BY u.video_id, u.utterance_index
             """,

@@ -22,13 +22,11 @@ _CANDIDATES = 100
 # Marks around highlighted words: characters that nobody says, so that they cannot be taken for text.
 _START, _STOP = "\x02", "\x03"
 
-_SPEAKER_IS = """
-(lower(k.cluster) = lower(%(speaker)s) OR EXISTS (
-    SELECT FROM speakers s WHERE s.speaker_id = k.speaker_id AND lower(s.name) = lower(%(speaker)s)))
-"""
+# Who says an utterance stands in the view, whether its cluster was named, or it itself, or nobody.
+_SPEAKER_IS = "(lower(k.label) = lower(%(speaker)s) OR lower(k.cluster) = lower(%(speaker)s))"
+_IN_CHUNK = "k.video_id = c.video_id AND k.utterance_index BETWEEN c.first_utterance AND c.last_utterance"
 _FILTERS = {
-    "speaker": "EXISTS (SELECT FROM clusters k WHERE k.video_id = c.video_id AND k.cluster = ANY(c.clusters) "
-    f"AND {_SPEAKER_IS})",
+    "speaker": f"EXISTS (SELECT FROM utterance_speakers k WHERE {_IN_CHUNK} AND {_SPEAKER_IS})",
     "channel": "(lower(n.title) = lower(%(channel)s) OR lower(rtrim(n.url, '/')) = lower(rtrim(%(channel)s, '/')) "
     "OR strpos(lower(n.url) || '/', '/' || lower(%(channel)s) || '/') > 0)",
     "since": "v.published_at >= %(since)s",
@@ -37,9 +35,8 @@ _FILTERS = {
 _SPEAKER_SAID = f"""
 to_tsvector(c.text_config, (
     SELECT string_agg(u.text, ' ' ORDER BY u.utterance_index)
-    FROM utterances u JOIN clusters k USING (video_id, cluster)
-    WHERE u.video_id = c.video_id AND u.utterance_index BETWEEN c.first_utterance AND c.last_utterance
-      AND {_SPEAKER_IS})) @@ q.query
+    FROM utterances u JOIN utterance_speakers k USING (video_id, utterance_index)
+    WHERE {_IN_CHUNK} AND {_SPEAKER_IS})) @@ q.query
 """  # noqa: S608 - a constant of this module
 # A query for each language that the archive has: with the configuration as a constant, the index can be used.
 _BY_WORDS = """
@@ -60,33 +57,29 @@ WHERE e.model_id = {model_id} AND {filters}
 ORDER BY e.embedding::{type} <=> %(vector)s::{type}
 LIMIT %(candidates)s
 """
-_DETAILS = """
+_DETAILS = f"""
 SELECT c.video_id, c.chunk_index, v.title, n.title, v.url, v.published_at, c.start_s, c.end_s, c.text,
        c.text_search @@ q.query AS matches,
        ts_headline(c.text_config, c.text, q.query, %(marks)s) AS marked,
-       ARRAY(SELECT coalesce(s.name, k.cluster)
-             FROM unnest(c.clusters) WITH ORDINALITY AS k(cluster, place)
-             JOIN clusters USING (cluster) LEFT JOIN speakers s USING (speaker_id)
-             WHERE clusters.video_id = c.video_id ORDER BY k.place) AS speakers
+       ARRAY(SELECT k.label FROM utterance_speakers k WHERE {_IN_CHUNK} ORDER BY k.utterance_index) AS speakers
 FROM unnest(%(video_ids)s::text[], %(chunk_indexes)s::int[]) AS wanted(video_id, chunk_index)
 JOIN chunks c USING (video_id, chunk_index)
 JOIN videos v USING (video_id) JOIN channels n USING (channel_id)
 CROSS JOIN LATERAL (SELECT websearch_to_tsquery(c.text_config, %(words)s) AS query) q
-"""
+"""  # noqa: S608 - a constant of this module
 # Utterances of the chunks found, word by word, each with those of its lexemes that the query has too.
-_WORDS = """
-SELECT c.video_id, c.chunk_index, coalesce(s.name, u.cluster), (w.word->>'start_s')::float8,
+_WORDS = f"""
+SELECT c.video_id, c.chunk_index, k.label, (w.word->>'start_s')::float8,
        ARRAY(SELECT unnest(tsvector_to_array(to_tsvector(c.text_config, w.word->>'text')))
              INTERSECT SELECT unnest(tsvector_to_array(to_tsvector(c.text_config, %(words)s))))
 FROM unnest(%(video_ids)s::text[], %(chunk_indexes)s::int[]) AS wanted(video_id, chunk_index)
 JOIN chunks c USING (video_id, chunk_index)
-JOIN utterances u ON u.video_id = c.video_id AND u.utterance_index BETWEEN c.first_utterance AND c.last_utterance
-JOIN clusters k ON k.video_id = u.video_id AND k.cluster = u.cluster
-LEFT JOIN speakers s ON s.speaker_id = k.speaker_id
+JOIN utterance_speakers k ON {_IN_CHUNK}
+JOIN utterances u ON u.video_id = k.video_id AND u.utterance_index = k.utterance_index
 CROSS JOIN LATERAL jsonb_array_elements(u.words) WITH ORDINALITY AS w(word, place)
-WHERE {filters} AND (w.word->>'start_s')::float8 BETWEEN c.start_s AND c.end_s
+WHERE {{filters}} AND (w.word->>'start_s')::float8 BETWEEN c.start_s AND c.end_s
 ORDER BY c.video_id, c.chunk_index, u.utterance_index, w.place
-"""
+"""  # noqa: S608 - a constant of this module
 
 
 @dataclass(frozen=True)
