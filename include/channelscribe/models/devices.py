@@ -1,7 +1,13 @@
 """Where a model really is, and what fits on it."""
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def device_of(*models: Any) -> str:
@@ -30,3 +36,31 @@ def by_length(items: Sequence[Any]) -> list[list[int]]:
     for index, item in enumerate(items):
         groups.setdefault(len(item), []).append(index)
     return list(groups.values())
+
+
+def map_on(device: str, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Apply a function to independent items: on the CPU several at a time, each on one core, on a GPU one by one.
+
+    These networks have many small layers. torch's own threads, which share a layer, mostly wait for each other there:
+    two of them diarized three minutes of audio in 42 s, one in 17 s.
+    """
+    if device != "cpu":
+        return [function(item) for item in items]
+    import torch
+
+    workers = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(function, items))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let this thread compute by itself: see `map_on`."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

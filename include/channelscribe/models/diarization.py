@@ -22,7 +22,7 @@ from channelscribe.models.bounded_diarization import (
     ThinnedVBxClustering,
 )
 from channelscribe.models.campplus import DIMENSION, CampPlus, model_dir
-from channelscribe.models.devices import by_length, device_of, how_many_fit
+from channelscribe.models.devices import by_length, device_of, how_many_fit, one_thread
 from channelscribe.models.voice_streams import WINDOW_S
 from channelscribe.profiles import StageSpec
 
@@ -94,7 +94,8 @@ class PyannoteDiarizer:
         if not len(waveform):
             return [], [], ""  # the pipeline can't pad nothing to a window
         file = {"waveform": torch.from_numpy(waveform)[None], "sample_rate": SAMPLE_RATE_HZ, "uri": uri}
-        output = self._pipeline(file)
+        with one_thread():
+            output = self._pipeline(file)
         return (
             _turns(output.speaker_diarization),
             _turns(output.exclusive_speaker_diarization),

@@ -13,9 +13,9 @@ from pyannote.audio import Model
 from pyannote.audio.utils.powerset import Powerset
 
 from channelscribe.audio import SAMPLE_RATE_HZ
+from channelscribe.models.devices import map_on
 
 
-@torch.inference_mode()  # type: ignore[untyped-decorator]
 def segment_windows(model: Model, waveform: torch.Tensor, *, step_s: int, batch_size: int) -> NDArray[np.float32]:
     """Who speaks in each window, as local speakers. The last window is filled up with silence.
 
@@ -32,15 +32,18 @@ def segment_windows(model: Model, waveform: torch.Tensor, *, step_s: int, batch_
     to_speakers = Powerset(len(specifications.classes), specifications.powerset_max_classes).to(model.device)
     window, step = int(specifications.duration * SAMPLE_RATE_HZ), step_s * SAMPLE_RATE_HZ
     n_windows = 1 + max(0, -(-(len(waveform) - window) // step))
-    results = []
-    for first in range(0, n_windows, batch_size):
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def segment(first: int) -> NDArray[np.float32]:
         n = min(batch_size, n_windows - first)
         n_samples = (n - 1) * step + window
         piece = waveform[first * step : first * step + n_samples]
         piece = torch.nn.functional.pad(piece, (0, n_samples - len(piece))).to(model.device)
         features = _features(model.sincnet, piece, window, step)
-        results.append(to_speakers(_classes(model, features)).cpu().numpy())
-    return np.concatenate(results)
+        speakers: NDArray[np.float32] = to_speakers(_classes(model, features)).cpu().numpy()
+        return speakers
+
+    return np.concatenate(map_on(model.device.type, segment, range(0, n_windows, batch_size)))
 
 
 def _features(sincnet: torch.nn.Module, piece: torch.Tensor, window: int, step: int) -> torch.Tensor:
