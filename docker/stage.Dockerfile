@@ -30,7 +30,7 @@ RUN python3 -m venv /tmp/installer; \
     if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_DEFAULT_INDEX="$PIP_INDEX_URL"; fi; \
     UV_CONCURRENT_INSTALLS=2 /tmp/installer/bin/uv pip sync --quiet --no-cache --compile-bytecode \
       --python /opt/channelscribe/bin/python /opt/channelscribe/requirements.txt; \
-    rm -rf /tmp/installer
+    rm -rf /tmp/installer /tmp/uv-*
 
 # The project itself, without its sources.
 COPY pyproject.toml README.md LICENSE docker/check_bytecode.py /tmp/project/
