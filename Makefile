@@ -4,7 +4,7 @@
 #   make demo PORT=8081             another port for Airflow's UI
 #   make up RUNTIME=docker          in containers: see docs/gpu-box.md
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status ingest images test format lock docs clean
+.PHONY: help setup demo up down status ingest images test bench bench-gpu format lock docs clean
 
 PYTHON ?= python3
 CHANNELSCRIBE := bin/channelscribe
@@ -19,7 +19,7 @@ export CHANNELSCRIBE_DEMO_PORT := $(DEMO_PORT)
 endif
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## make the two environments from the pinned files
 	@$(PYTHON) scripts/setup.py
@@ -54,6 +54,14 @@ test: ## all checks and tests
 	$(VENV)/airflow/bin/mypy include plugins
 	$(VENV)/airflow/bin/pytest -m "not stages" -n 2 --dist loadfile
 	$(VENV)/stages/bin/pytest -m stages
+
+bench: ## measure speed, memory and quality side by side on the CPU; QUICK=1: in 3 minutes, without results
+	@$(PYTHON) scripts/setup.py --dev
+	@$(VENV)/stages/bin/python benchmarks/bench.py $(if $(QUICK),--quick)
+
+bench-gpu: ## the same on a GPU; without one it says what was not measured
+	@$(PYTHON) scripts/setup.py --dev
+	@$(VENV)/stages/bin/python benchmarks/bench.py --gpu $(if $(QUICK),--quick)
 
 format: ## format the code
 	@$(PYTHON) scripts/setup.py --dev

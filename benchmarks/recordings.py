@@ -49,7 +49,7 @@ class Recorded(Stage[None]):
 
 def recording(minutes: float | None) -> NDArray[np.float32]:
     """(n_samples,) float32 at 16 kHz: all recordings, one after the other, until there is enough; None: the first."""
-    waveforms = [decode(_path(package, file)) for package, file in FILES]
+    waveforms = [decode(path_of(package, file)) for package, file in FILES]
     if minutes is None:
         return waveforms[0]
     return np.resize(np.concatenate(waveforms), int(minutes * 60 * SAMPLE_RATE_HZ))
@@ -71,7 +71,8 @@ def add_video(workspace: Workspace, profile: Profile, video_id: str, samples: ND
         raise SystemExit("The recording could not be written.")
 
 
-def _path(package: str, file: str) -> Path:
+def path_of(package: str, file: str) -> Path:
+    """A file inside an installed package."""
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise SystemExit(f"{package} is not installed: run this in the stages' environment.")

@@ -1,14 +1,14 @@
 """Text embeddings by batch and precision, beside the obvious stock use of the library.
 
     python benchmarks/text_embedding.py [--architecture minilm|qwen3-0.6b|gte-1.5b ...] [--device cpu|cuda]
-        [--texts N] [--tokens 128] [--lengths equal|mixed] [--runs 3] [--batch-tokens N ...] [--precision ...] [--json]
+        [--texts N] [--tokens 128] [--lengths equal|mixed] [--runs 3] [--batch-tokens N ...] [--precision ...]
+        [--json FILE]
 
 Run by the Python of the stages' environment. MiniLM has its real weights, the Qwen models their true architecture with
 random weights, which are as fast. All ways embed the same texts in turns, run after run; figures are medians. Stock use
 is `SentenceTransformer(folder, device=...).encode(texts)`: batches of 32 texts, in the precision of the folder, which
-is bfloat16 for the Qwen models and float32 for MiniLM. Prints Markdown, and with --json writes
-benchmarks/results/text_embedding-<device>.json, where other architectures' figures stay. Without a GPU, `--device cuda`
-says so, and ends with 78.
+is bfloat16 for the Qwen models and float32 for MiniLM. Prints Markdown. Without a GPU, `--device cuda` says so, and
+ends with 78.
 """
 
 import argparse
@@ -25,11 +25,13 @@ from typing import Any
 
 import machine
 
+from channelscribe.contracts import GpuSample
 from channelscribe.errors import ExitCode
 from channelscribe.model_registry import folder_name
 from channelscribe.models.text_embedding import BUNDLED as MINILM
 from channelscribe.models.text_embedding import MAX_BATCH_TOKENS, TextEmbedder, bundled_folder, load
 from channelscribe.profiles import BUNDLED, GPU, GPU_REFERENCE, StageSpec
+from channelscribe.telemetry.gpu import GpuSampler
 from channelscribe.telemetry.nvml import NoGpuError, open_gpu
 
 SPECS = {
@@ -63,11 +65,8 @@ def main() -> int:
             results[name] = _measure(name, options, Path(folder))
             _print(name, results[name], options.device)
     if options.json:
-        path = Path(__file__).with_name("results") / f"text_embedding-{options.device}.json"
-        before = json.loads(path.read_text(encoding="utf-8"))["architectures"] if path.exists() else {}
-        measured = {name: {"machine": described, **result} for name, result in results.items()}
-        content = {"architectures": {**before, **measured}}
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        content = {"machine": described, "device": options.device, "architectures": results}
+        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
@@ -89,7 +88,7 @@ def _measure(name: str, options: argparse.Namespace, models: Path) -> dict[str, 
             embedder = TextEmbedder(model, batch_tokens)
             ways["channelscribe", precision, f"{batch_tokens} tokens"] = embedder.embed
     texts, n_tokens, lengths = _texts(embedder, options)
-    seconds = _interleaved(ways, texts, options.runs)
+    seconds, busy = _interleaved(ways, texts, options)
     rows = [
         {
             "by": way[0],
@@ -98,6 +97,7 @@ def _measure(name: str, options: argparse.Namespace, models: Path) -> dict[str, 
             "seconds": round(median(times), 4),
             "seconds_min": round(min(times), 4),
             "seconds_max": round(max(times), 4),
+            "sm_percent": machine.busy_percent(busy[way]),
             "texts_per_s": round(len(texts) / median(times), 2),
             "tokens_per_s": round(n_tokens / median(times), 1),
             "times_stock": None
@@ -141,16 +141,22 @@ def _model(spec: StageSpec, device: str, precision: str) -> Any:
     return load(spec, device)._model.to(getattr(torch, precision))
 
 
-def _interleaved(ways: dict[Way, Embed], texts: list[str], runs: int) -> dict[Way, list[float]]:
-    """Seconds of each way, run after run in turns, after a first that counts for nothing."""
+def _interleaved(
+    ways: dict[Way, Embed], texts: list[str], options: argparse.Namespace
+) -> tuple[dict[Way, list[float]], dict[Way, list[GpuSample]]]:
+    """Seconds of each way, run after run in turns, after a first that counts for nothing; and the GPU's samples."""
     seconds: dict[Way, list[float]] = {way: [] for way in ways}
-    for run in range(runs + 1):
+    busy: dict[Way, list[GpuSample]] = {way: [] for way in ways}
+    for run in range(options.runs + 1):
         for way, embed in ways.items():
-            started = time.perf_counter()
-            embed(texts)  # ends with an array in main memory: a GPU is done by then
+            with GpuSampler(options.device) as gpu:
+                started = time.perf_counter()
+                embed(texts)  # ends with an array in main memory: a GPU is done by then
+                taken_s = time.perf_counter() - started
             if run:
-                seconds[way].append(time.perf_counter() - started)
-    return seconds
+                seconds[way].append(taken_s)
+                busy[way] += gpu.samples or ()
+    return seconds, busy
 
 
 def _print(name: str, result: dict[str, Any], device: str) -> None:
@@ -182,7 +188,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch-tokens", type=int, nargs="+", help="tokens of a batch; the stage's by default")
     parser.add_argument("--precision", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
     parser.add_argument("--no-stock", action="store_true", help="leave the stock use out")
-    parser.add_argument("--json", action="store_true", help="write the figures into benchmarks/results")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
     return parser.parse_args()
 
 

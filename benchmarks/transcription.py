@@ -1,14 +1,13 @@
 """Speech recognition by Whisper beside the obvious stock use of its library, over the same weights.
 
     python benchmarks/transcription.py [--size turbo|tiny] [--device cpu|cuda] [--minutes 10] [--tokens 120]
-        [--runs 3] [--batch N ...] [--reference] [--json]
+        [--runs 3] [--batch N ...] [--reference] [--json FILE]
 
 Run by the Python of the stages' environment. The architecture is large-v3-turbo's (or a tiny one, to see that this
 program works), the weights are random, which is as fast: such a model never ends by itself, so every window of 30 s
 gets exactly ``--tokens`` tokens. Quality can't be measured so. Stock use is `WhisperModel.transcribe`, one window after
 another, without fallback, and without times of words, which ours measures too. All ways hear the same audio in turns,
-run after run; figures are medians. Prints Markdown, and with --json writes
-benchmarks/results/transcription-<device>.json. Without a GPU, `--device cuda` says so, and ends with 78.
+run after run; figures are medians. Prints Markdown. Without a GPU, `--device cuda` says so, and ends with 78.
 """
 
 import argparse
@@ -28,7 +27,7 @@ import random_whisper
 from numpy.typing import NDArray
 
 from channelscribe.audio import SAMPLE_RATE_HZ
-from channelscribe.contracts import Span
+from channelscribe.contracts import GpuSample, Span
 from channelscribe.errors import ExitCode
 from channelscribe.model_registry import folder_name
 from channelscribe.models import whisper
@@ -58,11 +57,14 @@ def main() -> int:
         os.environ["CHANNELSCRIBE_MODELS_ROOT"] = folder
         _write_models(Path(folder), options)
         rows = _measure(options)
-    result = {"machine": {**machine.describe(), "gpu": gpu}, **vars(options), "ways": rows}
+    settings = {name: value for name, value in vars(options).items() if name != "json"}
+    result = {
+        "machine": {**machine.describe(), "gpu": gpu}, **settings, "model": FAST.model, "weights": "random",
+        "ways": rows,
+    }  # fmt: skip
     _print(result)
     if options.json:
-        path = Path(__file__).with_name("results") / f"transcription-{options.device}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
@@ -80,22 +82,21 @@ def _measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     waveform = np.random.default_rng(0).normal(scale=0.05, size=n_windows * WINDOW_S * SAMPLE_RATE_HZ)
     ways = _ways(waveform.astype(np.float32), n_windows, options)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    busy: dict[str, list[float]] = {name: [] for name in ways}
+    busy: dict[str, list[GpuSample]] = {name: [] for name in ways}
     for _ in range(options.runs):
         for name, work in ways.items():
             with GpuSampler(options.device) as gpu:
                 started = time.perf_counter()
                 work()
                 seconds[name].append(time.perf_counter() - started)
-            samples = [sample for sample in gpu.samples or () if sample.sm_percent is not None]
-            busy[name] += [float(sample.sm_percent or 0.0) for sample in samples]
+            busy[name] += gpu.samples or ()
     audio_s = n_windows * WINDOW_S
     return [
         {
             "way": name,
             "seconds": median(taken),
             "rtfx": audio_s / median(taken),
-            "sm_percent": sum(busy[name]) / len(busy[name]) if busy[name] else None,
+            "sm_percent": machine.busy_percent(busy[name]),
         }
         for name, taken in seconds.items()
     ]
@@ -166,7 +167,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--batch", type=int, nargs="+", help="regions at once; 1 and the profile's by default")
     parser.add_argument("--reference", action="store_true", help="OpenAI's own code, too")
-    parser.add_argument("--json", action="store_true", help="write the results file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
     return parser.parse_args()
 
 

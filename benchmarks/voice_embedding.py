@@ -28,11 +28,12 @@ import recordings
 from numpy.typing import NDArray
 
 from channelscribe.audio import SAMPLE_RATE_HZ, decode
-from channelscribe.contracts import Turn
+from channelscribe.contracts import GpuSample, Turn
 from channelscribe.errors import ExitCode
 from channelscribe.models import VoiceEncoder
 from channelscribe.profiles import BUNDLED, GPU, StageSpec
 from channelscribe.speakers.voices import Windowing, embed_turns, windowing_of
+from channelscribe.telemetry.gpu import GpuSampler
 from channelscribe.telemetry.nvml import NoGpuError, open_gpu
 
 SPECS = {"campplus": BUNDLED.stages["identify_speakers"], "ecapa": GPU.stages["identify_speakers"]}
@@ -69,7 +70,7 @@ def _measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, 
     waveform = recordings.recording(10)
     turns = _turns(options.turns, len(waveform) / SAMPLE_RATE_HZ)
     audio_s = sum(turn.duration_s for turn in turns)
-    seconds, worst = _interleaved(_ways(name, spec, waveform, turns, options, folder), options.runs)
+    seconds, worst, busy = _interleaved(_ways(name, spec, waveform, turns, options, folder), options)
     slowest = median(seconds[FILES])
     rows = [
         {
@@ -77,6 +78,7 @@ def _measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, 
             "seconds": round(median(times), 4),
             "seconds_min": round(min(times), 4),
             "seconds_max": round(max(times), 4),
+            "sm_percent": machine.busy_percent(busy[way]),
             "turns_per_s": round(len(turns) / median(times), 2),
             "rtfx": round(audio_s / median(times), 1),
             "times_files": round(slowest / median(times), 2),
@@ -156,20 +158,27 @@ def _turns(number: int, audio_s: float) -> list[Turn]:
     ]
 
 
-def _interleaved(ways: dict[str, Embed], runs: int) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of each way, run after run in turns, after a first that counts for nothing; and how near they are.
+def _interleaved(
+    ways: dict[str, Embed], options: argparse.Namespace
+) -> tuple[dict[str, list[float]], dict[str, float], dict[str, list[GpuSample]]]:
+    """Seconds of each way, run after run in turns, after a first that counts for nothing; how near; GPU samples.
 
-    The latter is the least cosine similarity to what a turn gives by itself, in memory.
+    How near is the least cosine similarity to what a turn gives by itself, in memory.
     """
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     embeddings: dict[str, NDArray[np.float32]] = {}
-    for run in range(runs + 1):
+    busy: dict[str, list[GpuSample]] = {way: [] for way in ways}
+    for run in range(options.runs + 1):
         for way, embed in ways.items():
-            started = time.perf_counter()
-            embeddings[way] = embed()  # ends with an array in main memory: a GPU is done by then
+            with GpuSampler(options.device) as gpu:
+                started = time.perf_counter()
+                embeddings[way] = embed()  # ends with an array in main memory: a GPU is done by then
+                taken_s = time.perf_counter() - started
             if run:
-                seconds[way].append(time.perf_counter() - started)
-    return seconds, {way: float((found * embeddings[MEMORY]).sum(1).min()) for way, found in embeddings.items()}
+                seconds[way].append(taken_s)
+                busy[way] += gpu.samples or ()
+    worst = {way: float((found * embeddings[MEMORY]).sum(1).min()) for way, found in embeddings.items()}
+    return seconds, worst, busy
 
 
 def _print(name: str, result: dict[str, Any], device: str) -> None:

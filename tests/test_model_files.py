@@ -168,7 +168,7 @@ def test_the_doctor_names_what_is_missing(root: Path) -> None:
 
 def test_the_list_shows_what_is_there(root: Path) -> None:
     make(root)
-    runner = CliRunner(env={"COLUMNS": "200"})
+    runner = CliRunner(env={"COLUMNS": "80"})
     lines = runner.invoke(model_commands.app, ["list"]).stdout.splitlines()
     states = {line.split()[0]: line.split()[-1] for line in lines[1:]}
     assert states == {name: "present" if name == ECAPA.name else "missing" for name in MODELS}

@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 _console = Console()
+_LIST_WIDTH = 120
 _COLOURS = {"present": "green", "unrecorded": "yellow", "missing": "yellow", "damaged": "red"}
 
 
@@ -68,7 +69,8 @@ def list_models(
         table.add_row(model.name, model.revision[:7], f"{model.size_mb:,} MB", model.licence, state)
         if finding.state in ("damaged", "unrecorded"):
             faults.append(f"{model.name}: {finding.reason}")
-    _console.print(table)
+    # A line per model, also in a pipe or a narrow window, where the table would be folded.
+    Console(width=max(_console.width, _LIST_WIDTH)).print(table)
     for fault in faults:
         _console.print(Text(fault), soft_wrap=True)
 

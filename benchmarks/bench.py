@@ -1,0 +1,126 @@
+"""All benchmarks of a device in one command: behind `make bench` and `make bench-gpu`.
+
+    python benchmarks/bench.py [--gpu] [--quick] [--minutes 10 60 180]
+
+Run by the Python of the stages' environment, with the tools of the tests (`scripts/setup.py --dev`), on a machine that
+does nothing else. Each part is a program of its own; where one fails, that is written down and the others go on.
+Prints the tables, writes benchmarks/results/bench-cpu.json or bench-gpu.json, and from both makes the section of
+docs/performance.md. With --quick all is small, and nothing is written. Without a GPU, --gpu says "not measured".
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import machine
+import page
+
+from channelscribe.errors import ExitCode
+from channelscribe.profiles import BUNDLED, BUNDLED_CUDA, GPU, GPU_REFERENCE
+
+HERE = Path(__file__).parent
+# The longest that a part may take.
+LIMIT_S = 3600
+
+Parts = dict[str, list[str]]
+
+
+def main() -> int:
+    """Measure, print and write; 1 if a part failed, other than for want of a GPU."""
+    options = _options()
+    parts = (_gpu_parts if options.gpu else _cpu_parts)(options)
+    result: dict[str, Any] = {
+        "command": "make bench-gpu" if options.gpu else "make bench",
+        "machine": machine.describe(),
+        "models": _models(options.gpu),
+        "parts": {},
+    }
+    for name, command in parts.items():
+        sys.stdout.write(f"{name}: {' '.join(command)}\n")
+        sys.stdout.flush()
+        result["parts"][name] = _run(command)
+    sys.stdout.write("\n" + "\n".join(page.section({"gpu" if options.gpu else "cpu": result})) + "\n")
+    if not options.quick:
+        page.write(result, "gpu" if options.gpu else "cpu")
+    return int(any("failed" in part for part in result["parts"].values()))
+
+
+def _cpu_parts(options: argparse.Namespace) -> Parts:
+    if options.quick:
+        return {
+            "diarization": ["diarization.py", "--runs", "1", "--voices", "2", "--minutes", "0.5"],
+            "voice embedding": ["voice_embedding.py", "--runs", "1", "--turns", "8"],
+            "text embedding": ["text_embedding.py", "--architecture", "minilm", "--runs", "1"],
+            "chain": ["chain.py", "--minutes", "1"],
+            "quality": ["quality.py"],
+        }
+    return {
+        "diarization": ["diarization.py"],
+        "voice embedding": ["voice_embedding.py"],
+        "text embedding": ["text_embedding.py", "--architecture", "minilm", "--texts", "128"],
+        "transcription": ["transcription.py", "--minutes", "1", "--runs", "1"],
+        "chain": ["chain.py", "--minutes", *options.minutes],
+        "quality": ["quality.py"],
+    }
+
+
+def _gpu_parts(options: argparse.Namespace) -> Parts:
+    quick = options.quick
+    texts = ["text_embedding.py", "--device", "cuda", "--architecture", "qwen3-0.6b", "gte-1.5b", "--texts"]
+    voices = ["voice_embedding.py", "--device", "cuda", "--model", "ecapa", "--turns"]
+    return {
+        "voice embedding": [*voices, "40" if quick else "400"],
+        "text embedding": [*texts, "256" if quick else "8192"],
+        "transcription": ["transcription.py", "--device", "cuda", "--minutes", "5" if quick else "33"],
+        "diarization": ["diarization.py", "--device", "cuda", "--minutes", "1" if quick else "10"],
+        "chain": ["chain.py", "--profile", BUNDLED_CUDA.name, "--minutes", *(["5"] if quick else options.minutes)],
+    }
+
+
+def _run(command: list[str]) -> dict[str, Any]:
+    """What became of a part: ``result``, or a reason in ``not_measured`` or ``failed``."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="channelscribe-benchmark-") as folder:
+        path = Path(folder) / "result.json"
+        program = [sys.executable, str(HERE / command[0]), *command[1:], "--json", str(path)]
+        try:
+            done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+            code, said = done.returncode, (done.stdout if done.returncode == ExitCode.MISCONFIGURED else done.stderr)
+        except subprocess.TimeoutExpired:
+            code, said = -1, f"It took more than {LIMIT_S} s."
+        lasted: dict[str, Any] = {"command": f"benchmarks/{' '.join(command)}"}
+        if path.exists():
+            # Of a part that failed on its way, what it had got.
+            lasted["result"] = json.loads(path.read_text(encoding="utf-8"))
+    lasted["lasted_s"] = round(time.perf_counter() - started, 1)
+    if code:
+        reason = (
+            ([line for line in said.splitlines() if line.strip()] or [f"It ended with {code}."])[-1]
+            .replace(f"{HERE.parent}/", "")
+            .strip()
+        )
+        lasted["not_measured" if code == ExitCode.MISCONFIGURED else "failed"] = reason
+        sys.stdout.write(f"  {reason}\n")
+    return lasted
+
+
+def _models(gpu: bool) -> dict[str, str]:
+    profiles = (BUNDLED_CUDA, GPU, GPU_REFERENCE) if gpu else (BUNDLED,)
+    return {spec.model: spec.revision for profile in profiles for spec in profile.stages.values()}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gpu", action="store_true", help="measure the GPU")
+    parser.add_argument("--quick", action="store_true", help="small sizes, and nothing written")
+    parser.add_argument("--minutes", nargs="+", default=["10", "60"], help="lengths of the chain's recordings")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""What was to be reached, and whether it was, from the results of bench.py."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# The archive of the last goal: 30 videos with 16.6 h of audio.
+ARCHIVE_S, ARCHIVE_HOURS, CHUNKS_PER_HOUR = 16.6 * 3600, 16.6, 600
+PRODUCTION_TEXTS = "qwen3-0.6b"
+
+Results = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One goal.
+
+    Args:
+        text: the goal.
+        measured: what was found; None where nothing was.
+        met: whether that is enough.
+    """
+
+    text: str
+    measured: str | None
+    met: bool
+
+    @property
+    def verdict(self) -> str:
+        """For people."""
+        return "not measured" if self.measured is None else "yes" if self.met else "no"
+
+
+def goals(results: Results) -> list[Goal]:
+    """All goals, those of the CPU first."""
+    return [*_cpu(results.get("cpu", {})), *_gpu(results.get("gpu", {}))]
+
+
+def _cpu(result: Results) -> list[Goal]:
+    faster, equal = "CPU: diarization 5 times stock", "CPU: DER within 0.3 points of stock on every recording"
+    diarization, lengths = _part(result, "diarization"), _part(result, "chain").get("lengths", [])
+    found = diarization.get("all", {})
+    worst = found.get("worst_der_points")
+    cores = f"; {diarization['machine']['cores']} cores" if diarization else ""
+    chain = max(lengths, key=lambda length: length["minutes"], default=None)
+    long = next((length for length in lengths if length["minutes"] >= 180), None)
+    return [
+        _least(faster, found.get("times_stock"), 5, "{:.1f} times" + cores),
+        _most(equal, worst and abs(worst), 0.3, "{:.2f} points at the most"),
+        _least(
+            "CPU: whole chain at RTFx 8, profile `bundled`",
+            chain and chain["rtfx"],
+            8,
+            f"{{:.1f}} over {chain['minutes']:g} min" if chain else "",
+        ),
+        _most("CPU: peak memory under 3 GB for 3 h of audio", long and long["peak_memory_bytes"] / 1e9, 3, "{:.2f} GB"),
+    ]
+
+
+def _gpu(result: Results) -> list[Goal]:
+    voices = _part(result, "voice embedding").get("models", {}).get("ecapa", {}).get("rows", [])
+    one_call = next((row["times_files"] for row in voices if row["way"] == "one call"), None)
+    return [
+        _least("GPU: voice embedding 20 times the way through temporary files", one_call, 20, "{:.1f} times"),
+        _least("GPU: 1,100 texts/s of 128 tokens, 1.5 B", _texts_per_s(result, "gte-1.5b"), 1100, "{:,.0f}"),
+        _least("GPU: 3,000 texts/s of 128 tokens, 0.6 B", _texts_per_s(result, "qwen3-0.6b"), 3000, "{:,.0f}"),
+        _most(
+            "GPU: 30 videos, 16.6 h, through all stages in 300 s",
+            _archive_s(result),
+            300,
+            "{:.0f} s, estimated from the parts, starts not counted",
+        ),
+        _least("GPU: SM busy 80 % while a GPU stage works", _least_busy(result), 80, "{:.0f} % in the least busy"),
+    ]
+
+
+def _part(result: Results, name: str) -> Mapping[str, Any]:
+    """A part's result, empty where there is none or the part did not get through."""
+    part = result.get("parts", {}).get(name, {})
+    found: Mapping[str, Any] = part.get("result", {})
+    return found
+
+
+def _least(text: str, value: float | None, goal: float, form: str) -> Goal:
+    return Goal(text, None, False) if value is None else Goal(text, form.format(value), value >= goal)
+
+
+def _most(text: str, value: float | None, goal: float, form: str) -> Goal:
+    return Goal(text, None, False) if value is None else Goal(text, form.format(value), value <= goal)
+
+
+def _texts_per_s(result: Results, architecture: str) -> float | None:
+    rows = _part(result, "text embedding").get("architectures", {}).get(architecture, {}).get("rows", [])
+    return max((row["texts_per_s"] for row in rows if row["by"] == "channelscribe"), default=None)
+
+
+def _archive_s(result: Results) -> float | None:
+    """Seconds of the four stages, one after another, on one GPU; None unless all of them were measured."""
+    ways = _part(result, "transcription").get("ways", [])
+    transcription = max((way["rtfx"] for way in ways if way["way"].startswith("faster-whisper")), default=None)
+    diarization = _part(result, "diarization").get("all", {}).get("rtfx", {}).get("ours")
+    voices = _part(result, "voice embedding").get("models", {}).get("ecapa", {}).get("rows", [])
+    voice = next((row["rtfx"] for row in voices if row["way"] == "one call"), None)
+    texts = _texts_per_s(result, PRODUCTION_TEXTS)
+    if not (transcription and diarization and voice and texts):
+        return None
+    return float(ARCHIVE_S / transcription + ARCHIVE_S / diarization + ARCHIVE_S / voice
+                 + ARCHIVE_HOURS * CHUNKS_PER_HOUR / texts)  # fmt: skip
+
+
+def _least_busy(result: Results) -> float | None:
+    """SM % of the least busy stage of the chain, at its longest recording."""
+    lengths = _part(result, "chain").get("lengths", [])
+    longest: Results = max(lengths, key=lambda length: length["minutes"], default={"stages": {}})
+    known = [stage["sm_percent"] for stage in longest["stages"].values() if stage["sm_percent"] is not None]
+    return min(known, default=None)

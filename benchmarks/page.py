@@ -1,0 +1,172 @@
+"""Makes the section "Measured side by side" of docs/performance.md from the JSON files that bench.py writes.
+
+    python benchmarks/page.py
+
+Needs nothing but channelscribe's source beside it, so that a test can see whether the page holds what was measured.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import goals
+
+RESULTS = Path(__file__).with_name("results")
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- measured: made by benchmarks/page.py -->", "<!-- measured: end -->"
+COMMANDS = {"cpu": "make bench", "gpu": "make bench-gpu"}
+
+Results = Mapping[str, Any]
+
+
+def load() -> dict[str, Any]:
+    """What was measured, by device; a device whose file is missing was not."""
+    paths = {device: RESULTS / f"bench-{device}.json" for device in COMMANDS}
+    return {device: json.loads(path.read_text(encoding="utf-8")) for device, path in paths.items() if path.exists()}
+
+
+def write(result: dict[str, Any], device: str) -> None:
+    """Write a device's results and the page."""
+    path = RESULTS / f"bench-{device}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(made(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def made(page: str) -> str:
+    """The page with the section as it should be."""
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    lines = [*_goal_lines(load()), "", *section(load())]
+    return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}"
+
+
+def section(results: Results) -> list[str]:
+    """The tables of what was measured, as Markdown."""
+    lines: list[str] = []
+    for device, result in results.items():
+        lines += [f"### On the {device.upper()}", "", _where(result), ""]
+        for name, part in result["parts"].items():
+            lines += [f"**{name.capitalize()}** (`{part['command']}`)", ""]
+            lines += [*_part_lines(name, part), ""]
+    return lines[:-1]
+
+
+def _goal_lines(results: Results) -> Iterator[str]:
+    yield from ("| goal | measured | met |", "| --- | --- | --- |")
+    for goal in goals.goals(results):
+        yield f"| {goal.text} | {goal.measured or 'not measured'} | {goal.verdict} |"
+
+
+def _where(result: Results) -> str:
+    machine = result["machine"]
+    gpus = [part["result"]["machine"]["gpu"] for part in result["parts"].values() if _gpu_of(part)]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    models = ", ".join(f"{model} ({revision})" for model, revision in result["models"].items())
+    return (
+        f"`{result['command']}`, {machine['at'][:10]}: {f'{gpus[0]}, ' if gpus else ''}{machine['cores']} cores of "
+        f"{machine['processor']}, {machine['memory_gib']} GiB, Linux {'.'.join(machine['kernel'].split('.')[:2])}, "
+        f"load {machine['load_average']} before; Python {machine['python']}, {versions}. "
+        f"Models and revisions: {models}."
+    )
+
+
+def _gpu_of(part: Results) -> Any:
+    return part.get("result", {}).get("machine", {}).get("gpu")
+
+
+def _part_lines(name: str, part: Results) -> Iterator[str]:
+    if "result" in part:
+        yield from _TABLES[name](part["result"])
+    if "not_measured" in part:
+        yield part["not_measured"]
+    if "failed" in part:
+        yield f"Failed: {part['failed']}"
+
+
+def _table(head: str, rows: Iterator[str] | list[str]) -> Iterator[str]:
+    names = head.split(" | ")
+    yield f"| {head} |"
+    yield "|" + "|".join(" --- " if number == 0 else " ---: " for number in range(len(names))) + "|"
+    yield from rows
+
+
+def _diarization(result: Results) -> Iterator[str]:
+    yield from (f"{result['model']}, {result['precision']}, medians of {result['runs']} runs.", "")
+    rows = [
+        f"| {row['recording']} | {row['audio_s']:.0f} | {row['seconds']['stock']:.2f} | {row['seconds']['ours']:.2f} | "
+        f"{row['rtfx']['ours']:.1f} | {row['times_stock']:.1f} | {row['der_percent']['stock']:.2f} | "
+        f"{row['der_percent']['ours']:.2f} | {row['der_points']:+.2f} |"
+        for row in result["rows"]
+    ]
+    head = "recording | audio s | stock s | ours s | RTFx ours | times stock | DER stock % | DER ours % | points"
+    yield from _table(head, rows)
+    peak = {way: value / 1e9 for way, value in result["peak_memory_bytes"].items()}
+    yield from ("", f"Over all {result['all']['times_stock']:.1f} times stock, as a ratio of sums. "
+                f"Peak memory: stock {peak['stock']:.2f} GB, ours {peak['ours']:.2f} GB.")  # fmt: skip
+
+
+def _voices(result: Results) -> Iterator[str]:
+    rows = [
+        f"| {name}, {model['weights']} weights, {model['precision']} | {row['way']} | {row['seconds']:.2f} | "
+        f"{row['turns_per_s']:.1f} | {row['times_files']:.2f} | {row['worst_cosine']:.4f} | {_percent(row)} |"
+        for name, model in result["models"].items()
+        for row in model["rows"]
+    ]
+    yield from _table("model | way | seconds | turns/s | times temporary files | worst cosine | SM busy", rows)
+
+
+def _texts(result: Results) -> Iterator[str]:
+    rows = [
+        f"| {model['model']}, {model['weights']} weights | {row['by']} | {row['precision']} | {row['batch']} | "
+        f"{row['texts_per_s']:,.1f} | {row['tokens_per_s']:,.0f} | {row['times_stock'] or 0:.2f} | {_percent(row)} |"
+        for model in result["architectures"].values()
+        for row in model["rows"]
+    ]
+    yield from _table("model | by | precision | batch | texts/s | tokens/s | times stock | SM busy", rows)
+
+
+def _transcription(result: Results) -> Iterator[str]:
+    yield f"{result['model']}: {result['size']}, {result['weights']} weights, {result['tokens']} tokens of each 30 s,"
+    yield from (f"{result['minutes']:g} min of audio, medians of {result['runs']}.", "")
+    rows = [f"| {row['way']} | {row['seconds']:.1f} | {row['rtfx']:.1f} | {_percent(row)} |" for row in result["ways"]]
+    yield from _table("way | seconds | RTFx | SM busy", rows)
+
+
+def _chain(result: Results) -> Iterator[str]:
+    rows = []
+    for length in result["lengths"]:
+        stages = {**length["stages"], "all": {**length, "work_rtfx": None, "device": "", "sm_percent": None}}
+        rows += [
+            f"| {name} | {length['minutes']:g} | {stage['device']} | {stage['seconds']:.1f} | {stage['rtfx']:.1f} | "
+            f"{_or_dash(stage['work_rtfx'], '.1f')} | {stage['peak_memory_bytes'] / 1e9:.2f} | {_percent(stage)} |"
+            for name, stage in stages.items()
+        ]
+    yield from _table("stage | minutes | device | seconds | RTFx | RTFx of the work | peak memory GB | SM busy", rows)
+
+
+def _quality(result: Results) -> Iterator[str]:
+    rows = [f"| {row['recording']} | {row['measure']} | {row['percent']:.2f} |" for row in result["rows"]]
+    yield from _table("recording | measure | %", rows)
+
+
+def _percent(row: Results) -> str:
+    return "-" if row.get("sm_percent") is None else f"{row['sm_percent']:.0f} %"
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+_TABLES = {
+    "diarization": _diarization,
+    "voice embedding": _voices,
+    "text embedding": _texts,
+    "transcription": _transcription,
+    "chain": _chain,
+    "quality": _quality,
+}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(made(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

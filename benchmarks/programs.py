@@ -1,0 +1,26 @@
+"""The stages as programs, as the operators call them: child processes over a workspace."""
+
+import subprocess
+import sys
+import time
+
+from channelscribe.models import ENGINES
+from channelscribe.profiles import Profile
+from channelscribe.workspace import Workspace
+
+
+def model_stages(profile: Profile) -> list[str]:
+    """The profile's stages that have a model, in the order of work."""
+    return [stage for stage, spec in profile.stages.items() if spec.engine in ENGINES]
+
+
+def call(workspace: Workspace, profile: Profile, stage: str, *video_ids: str) -> float:
+    """Do one stage of some videos, and return the seconds from the start of the process to its end."""
+    command = [sys.executable, "-m", f"channelscribe.stages.{stage}", *video_ids]
+    command += ["--data-root", str(workspace.data_root), "--profile", profile.name]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    if done.returncode != 0:
+        raise SystemExit(f"{stage} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return seconds
