@@ -34,7 +34,7 @@ class Recorded(Stage[None]):
         """Write the audio as `fetch_audio` would."""
         with wave.open(str(job.out / "audio.wav"), "wb") as file:
             file.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
-            file.writeframes((self.samples * 32767).clip(-32768, 32767).astype("<i2").tobytes())
+            file.writeframes(np.rint(self.samples * 32768).clip(-32768, 32767).astype("<i2").tobytes())
         duration_s = len(self.samples) / SAMPLE_RATE_HZ
         audio = Audio(
             file_name="audio.wav",

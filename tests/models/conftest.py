@@ -110,6 +110,32 @@ def ecapa_models(ecapa_folder: Path):
     get_settings.cache_clear()
 
 
+@pytest.fixture(scope="session")
+def segmentation_weights() -> Path:
+    """Checkpoint of segmentation-3.0."""
+    from channelscribe.models.campplus import model_dir
+
+    return model_dir() / "pyannote_segmentation_3.0" / "pytorch_model.bin"
+
+
+@pytest.fixture(scope="session")
+def write_community():
+    """What makes folders of community-1."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("community_folder.py")))).write_community
+
+
+@pytest.fixture(scope="session")
+def community_folder(write_community, segmentation_weights: Path, dialogue: NDArray[np.float32], tmp_path_factory):
+    """A folder of community-1 with random weights, below the folder of models where the real one would be."""
+    from channelscribe.model_registry import folder_name
+    from channelscribe.profiles import GPU
+
+    spec = GPU.stages["diarize"]
+    folder = tmp_path_factory.mktemp("models") / folder_name(spec.model, spec.revision)
+    write_community(folder, segmentation_weights, dialogue[7 * 16000 :])
+    return folder
+
+
 @pytest.fixture
 def side_effects():
     """A context that gathers what is opened to be written, linked, or asked of the network, with the event's name."""
