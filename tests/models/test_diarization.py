@@ -1,11 +1,19 @@
+import importlib.util
 import io
+import runpy
+import sys
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from channelscribe.audio import SAMPLE_RATE_HZ
+from channelscribe.contracts import Turn
 from channelscribe.profiles import BUNDLED
 
 pytestmark = pytest.mark.stages
@@ -56,7 +64,7 @@ def test_it_says_where_its_parameters_are(diarizer) -> None:
 
 
 @pytest.mark.parametrize("name", ["telephone", "made"])
-def test_the_error_rate_is_near_that_of_stock_pyannote(
+def test_the_error_rate_gets_no_worse_than_it_was(
     diarizer, dialogue: NDArray[np.float32], reading: NDArray[np.float32], recordings: dict[str, Path], name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -83,5 +91,96 @@ def test_the_error_rate_is_near_that_of_stock_pyannote(
     stock = load_stock(BUNDLED.stages["diarize"], "cpu")(file).speaker_diarization
     ours = load_rttm(io.StringIO(diarizer.diarize(waveform, "sample")[2]))["sample"]
     metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
-    # Measured: 0.35 points on the telephone call (docs/performance.md).
+    # A guard around what was measured, 0.35 points on the telephone call. The goal is 0.3, and is missed: see below.
     assert metric(reference, ours) <= metric(reference, stock) + 0.004
+
+
+@pytest.fixture(scope="module")
+def stock():
+    """pyannote's own pipeline, with the same weights and parameters."""
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    return runpy.run_path(str(benchmarks / "stock_diarization.py"))["load_stock"](BUNDLED.stages["diarize"], "cpu")
+
+
+@pytest.fixture(scope="module")
+def conversations() -> Iterator[ModuleType]:
+    """What puts conversations together from the voices of Debian's packages."""
+    path = Path(__file__).parents[2] / "benchmarks" / "conversations.py"
+    with pytest.MonkeyPatch.context() as patch:
+        module = importlib.util.module_from_spec(importlib.util.spec_from_file_location("conversations", path))
+        patch.setitem(sys.modules, "conversations", module)  # its dataclasses look there for their types
+        module.__spec__.loader.exec_module(module)
+        yield module
+
+
+def reference_turns(recordings: dict[str, Path]) -> list[Turn]:
+    """The dialogue's own reference."""
+    lines = [line.split() for line in recordings["dialogue"].with_suffix(".rttm").read_text().splitlines()]
+    return [
+        Turn(start_s=float(line[3]), end_s=float(line[3]) + float(line[4]), cluster=line[7]) for line in lines if line
+    ]
+
+
+def der(reference: Sequence[Turn], hypothesis: Any, audio_s: float) -> float:
+    """Diarization error rate, without collar, overlapping speech scored."""
+    from pyannote.core import Annotation, Segment, Timeline
+    from pyannote.metrics.diarization import DiarizationErrorRate
+
+    annotation = Annotation()
+    for index, turn in enumerate(reference):
+        annotation[Segment(turn.start_s, turn.end_s), index] = turn.cluster
+    metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
+    return float(metric(annotation, hypothesis, uem=Timeline([Segment(0.0, audio_s)])))
+
+
+def assert_as_good_as_stock(diarizer, stock, waveform: NDArray[np.float32], reference: Sequence[Turn]) -> None:
+    """The goal: within 0.3 points of stock on every recording."""
+    import torch
+    from pyannote.database.util import load_rttm
+
+    audio_s = len(waveform) / SAMPLE_RATE_HZ
+    theirs = stock({"waveform": torch.from_numpy(waveform)[None], "sample_rate": SAMPLE_RATE_HZ, "uri": "x"})
+    ours = load_rttm(io.StringIO(diarizer.diarize(waveform, "x")[2]))["x"]
+    stock_der = der(reference, theirs.speaker_diarization, audio_s)
+    assert stock_der < 0.5  # else it says nothing that ours is no worse
+    assert der(reference, ours, audio_s) <= stock_der + 0.003
+
+
+@pytest.mark.xfail(reason="0.35 points higher than stock's: 5.56 % and 5.21 %; the guard above bounds it")
+def test_the_telephone_call_is_diarized_as_well_as_by_stock(diarizer, stock, dialogue, recordings) -> None:
+    assert_as_good_as_stock(diarizer, stock, dialogue, reference_turns(recordings))
+
+
+@pytest.mark.xfail(strict=True, reason="2.5 points higher than stock's: 24.1 % and 21.5 %")
+def test_three_voices_are_diarized_as_well_as_by_stock(diarizer, stock, dialogue, reading, recordings) -> None:
+    """The dialogue's two, one after the other, a reader between them, and a part of the dialogue as it was."""
+    random = np.random.default_rng(0)
+    pieces: list[NDArray[np.float32]] = []
+    turns: list[Turn] = []
+
+    def add(piece: NDArray[np.float32], spoken: Sequence[Turn]) -> None:
+        at_s = sum(map(len, pieces)) / SAMPLE_RATE_HZ
+        turns.extend(
+            Turn(start_s=at_s + turn.start_s, end_s=at_s + turn.end_s, cluster=turn.cluster) for turn in spoken
+        )
+        pieces.extend([piece, random.normal(scale=5e-4, size=SAMPLE_RATE_HZ // 2).astype(np.float32)])
+
+    for index, turn in enumerate(turn for turn in reference_turns(recordings) if turn.duration_s > 1.5):
+        own = dialogue[int(turn.start_s * SAMPLE_RATE_HZ) : int(turn.end_s * SAMPLE_RATE_HZ)]
+        add(own, [Turn(start_s=0.0, end_s=len(own) / SAMPLE_RATE_HZ, cluster=turn.cluster)])
+        read = reading[(2 + 6 * (index % 6)) * SAMPLE_RATE_HZ :][: 3 * SAMPLE_RATE_HZ]
+        add(read, [Turn(start_s=0.0, end_s=3.0, cluster="reader")])
+    assert 25 < sum(map(len, pieces)) / SAMPLE_RATE_HZ < 70 and len({turn.cluster for turn in turns}) == 3
+    assert_as_good_as_stock(diarizer, stock, np.concatenate(pieces), turns)
+
+
+@pytest.mark.parametrize(("n_voices", "seed"), [(2, 0), (3, 1), (3, 2)])
+def test_conversations_are_diarized_as_well_as_by_stock(
+    diarizer, stock, conversations, n_voices: int, seed: int
+) -> None:
+    voices = sorted(conversations.installed_voices())
+    if len(voices) < n_voices:
+        pytest.skip("the voices of Debian's packages are not installed: see benchmarks/conversations.py")
+    chosen = np.random.default_rng(seed).choice(voices, n_voices, replace=False)
+    made = conversations.converse("made", list(map(str, chosen)), minutes=0.7, seed=seed)
+    assert_as_good_as_stock(diarizer, stock, made.waveform, made.turns)
