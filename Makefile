@@ -4,7 +4,7 @@
 #   make demo PORT=8081             another port for Airflow's UI
 #   make up RUNTIME=docker          in containers: see docs/gpu-box.md
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status ingest images test bench bench-gpu format lock docs clean
+.PHONY: help setup update-ytdlp demo up down status ingest images test test-long bench bench-gpu format lock docs clean
 
 PYTHON ?= python3
 CHANNELSCRIBE := bin/channelscribe
@@ -28,9 +28,12 @@ demo: setup ## the main job on a demo channel, from polling to search
 	@$(CHANNELSCRIBE) demo
 
 ifeq ($(RUNTIME),docker)
-up down status:
+up down status update-ytdlp:
 	@$(PYTHON) scripts/compose.py $@
 else
+update-ytdlp: ## fetch the newest yt-dlp, when a site has changed; RUNTIME=docker: for the containers
+	@$(PYTHON) scripts/setup.py --update-ytdlp
+
 up: setup ## start Postgres and Airflow in the background; RUNTIME=docker: in containers
 	@$(CHANNELSCRIBE) up
 
@@ -54,6 +57,10 @@ test: ## all checks and tests
 	$(VENV)/airflow/bin/mypy include plugins
 	$(VENV)/airflow/bin/pytest -m "not stages" -n 2 --dist loadfile
 	$(VENV)/stages/bin/pytest -m stages
+
+test-long: ## a hundred runs that are killed at random moments; KILLS=10: as many
+	@$(PYTHON) scripts/setup.py --dev
+	CHANNELSCRIBE_TEST_KILLS=$(or $(KILLS),100) $(VENV)/airflow/bin/pytest tests/kills -rP
 
 bench: ## measure speed, memory and quality side by side on the CPU; QUICK=1: in 3 minutes, without results
 	@$(PYTHON) scripts/setup.py --dev

@@ -1,11 +1,12 @@
 """All benchmarks of a device in one command: behind `make bench` and `make bench-gpu`.
 
-    python benchmarks/bench.py [--gpu] [--quick] [--minutes 10 60 180]
+    python benchmarks/bench.py [--gpu] [--quick] [--minutes 10 60 180] [--only PART ...]
 
 Run by the Python of the stages' environment, with the tools of the tests (`scripts/setup.py --dev`), on a machine that
 does nothing else. Each part is a program of its own; where one fails, that is written down and the others go on.
 Prints the tables, writes benchmarks/results/bench-cpu.json or bench-gpu.json, and from both makes the section of
-docs/performance.md. With --quick all is small, and nothing is written. Without a GPU, --gpu says "not measured".
+docs/performance.md. With --quick all is small, and nothing is written; with --only the other parts stay as they were
+measured before. Without a GPU, --gpu says "not measured".
 """
 
 import argparse
@@ -40,13 +41,19 @@ def main() -> int:
         "models": _models(options.gpu),
         "parts": {},
     }
+    device = "gpu" if options.gpu else "cpu"
+    before = page.load().get(device) if options.only else None
+    if before:
+        result["parts"] = {name: {"at": before["machine"]["at"], **part} for name, part in before["parts"].items()}
     for name, command in parts.items():
+        if options.only and name not in options.only:
+            continue
         sys.stdout.write(f"{name}: {' '.join(command)}\n")
         sys.stdout.flush()
         result["parts"][name] = _run(command)
-    sys.stdout.write("\n" + "\n".join(page.section({"gpu" if options.gpu else "cpu": result})) + "\n")
+    sys.stdout.write("\n" + "\n".join(page.section({device: result})) + "\n")
     if not options.quick:
-        page.write(result, "gpu" if options.gpu else "cpu")
+        page.write(result, device)
     return int(any("failed" in part for part in result["parts"].values()))
 
 
@@ -60,7 +67,7 @@ def _cpu_parts(options: argparse.Namespace) -> Parts:
             "quality": ["quality.py"],
         }
     return {
-        "diarization": ["diarization.py"],
+        "diarization": ["diarization.py", "--runs", "2", "--voices", "3", "--minutes", "10"],
         "voice embedding": ["voice_embedding.py"],
         "text embedding": ["text_embedding.py", "--architecture", "minilm", "--texts", "128"],
         "transcription": ["transcription.py", "--minutes", "1", "--runs", "1"],
@@ -98,6 +105,7 @@ def _run(command: list[str]) -> dict[str, Any]:
             # Of a part that failed on its way, what it had got.
             lasted["result"] = json.loads(path.read_text(encoding="utf-8"))
     lasted["lasted_s"] = round(time.perf_counter() - started, 1)
+    lasted["at"] = machine.describe()["at"]
     if code:
         reason = (
             ([line for line in said.splitlines() if line.strip()] or [f"It ended with {code}."])[-1]
@@ -118,6 +126,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpu", action="store_true", help="measure the GPU")
     parser.add_argument("--quick", action="store_true", help="small sizes, and nothing written")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="measure these parts alone, such as diarization")
     parser.add_argument("--minutes", nargs="+", default=["10", "60"], help="lengths of the chain's recordings")
     return parser.parse_args()
 

@@ -60,7 +60,7 @@ def clips(voice: str, most: int = 200) -> tuple[NDArray[np.float32], ...]:
     found = []
     for path in sorted((SOUNDS / VOICES[voice]).rglob("*.*")):
         try:
-            clip = _trimmed(decode(path))
+            clip = trimmed(decode(path))
         except BadInputError:
             continue
         if len(clip) >= _MIN_CLIP_S * SAMPLE_RATE_HZ:
@@ -100,7 +100,8 @@ def converse(name: str, voices: Sequence[str], minutes: float, *, overlap: float
         at, last = max(start + SAMPLE_RATE_HZ, at + int(gap_s * SAMPLE_RATE_HZ)), voice
 
 
-def _trimmed(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+def trimmed(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A clip without the silence around it."""
     n_frames = len(waveform) // _FRAME
     if not n_frames:
         return waveform[:0]

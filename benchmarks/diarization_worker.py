@@ -8,13 +8,14 @@ peak memory of the process.
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from channelscribe.telemetry.memory import peak_memory_bytes
 
 Turns = list[tuple[float, float, str]]
 
@@ -31,8 +32,8 @@ def main() -> None:
         started = time.perf_counter()
         turns = diarize(waveform)
         seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        answers.write(json.dumps({"seconds": seconds, "turns": turns, "peak_memory_bytes": peak}) + "\n")
+        answer = {"seconds": seconds, "turns": turns, "peak_memory_bytes": peak_memory_bytes()}
+        answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 # The archive of the last goal: 30 videos with 16.6 h of audio.
 ARCHIVE_S, ARCHIVE_HOURS, CHUNKS_PER_HOUR = 16.6 * 3600, 16.6, 600
+SPEAKER_FILTERS = ("frequent speaker", "rare speaker", "speaker of little in many")
 PRODUCTION_TEXTS = "qwen3-0.6b"
 
 Results = Mapping[str, Any]
@@ -31,22 +32,22 @@ class Goal:
         return "not measured" if self.measured is None else "yes" if self.met else "no"
 
 
-def goals(results: Results) -> list[Goal]:
-    """All goals, those of the CPU first."""
-    return [*_cpu(results.get("cpu", {})), *_gpu(results.get("gpu", {}))]
+def goals(results: Results, memory: Results | None = None, scale: Results | None = None) -> list[Goal]:
+    """All goals; the chain over three hours and the archive at size are measured by themselves."""
+    return [*_cpu(results.get("cpu", {}), memory or {}), *_gpu(results.get("gpu", {})), *_archive(scale or {})]
 
 
-def _cpu(result: Results) -> list[Goal]:
-    faster, equal = "CPU: diarization 5 times stock", "CPU: DER within 0.3 points of stock on every recording"
+def _cpu(result: Results, memory: Results) -> list[Goal]:
+    faster, equal = "CPU: diarization 5 times stock", "CPU: DER at most 0.3 points above stock's on every recording"
     diarization, lengths = _part(result, "diarization"), _part(result, "chain").get("lengths", [])
     found = diarization.get("all", {})
     worst = found.get("worst_der_points")
     cores = f"; {diarization['machine']['cores']} cores" if diarization else ""
     chain = max(lengths, key=lambda length: length["minutes"], default=None)
-    long = next((length for length in lengths if length["minutes"] >= 180), None)
+    long = next((length for length in [*lengths, *memory.get("lengths", [])] if length["minutes"] >= 180), None)
     return [
         _least(faster, found.get("times_stock"), 5, "{:.1f} times" + cores),
-        _most(equal, worst and abs(worst), 0.3, "{:.2f} points at the most"),
+        _most(equal, worst, 0.3, "{:+.2f} points at the worst"),
         _least(
             "CPU: whole chain at RTFx 8, profile `bundled`",
             chain and chain["rtfx"],
@@ -72,6 +73,26 @@ def _gpu(result: Results) -> list[Goal]:
         ),
         _least("GPU: SM busy 80 % while a GPU stage works", _least_busy(result), 80, "{:.0f} % in the least busy"),
     ]
+
+
+def _archive(scale: Results) -> list[Goal]:
+    """Those of a million utterances; a slow moment of a machine that others use, too, counts as it was."""
+    archives = scale.get("archives", [])
+    large = next((one for one in archives if one["asked_utterances"] >= 1_000_000), None)
+    from_files = [one["fill"]["n_utterances"] / one["refill"]["rows_s"] for one in archives if "refill" in one]
+    filters = large["searches"]["filters"] if large else {}
+    rows = [filters[name] for name in ("none", *SPEAKER_FILTERS) if name in filters]
+    slowest = max(rows, key=lambda row: row["both_p95_ms"], default=None)
+    busy = f" (load {large['searches']['load_average']})" if large else ""
+    loaded = large["fill"]["n_utterances"] / large["fill"]["rows_s"] if large else None
+    return [
+        _most("Archive: search p95 under 100 ms at 1 million utterances, also by speaker",
+              slowest and slowest["both_p95_ms"], 100, f"{{:.0f}} ms at the worst{busy}"),
+        _least("Archive: recall@10 of 0.95 there, with every filter",
+               min((row["recall"] for row in filters.values()), default=None), 0.95, "{:.3f} at the worst"),
+        _least("Archive: 5,000 utterances/s in bulk, indexes built after", loaded, 5000,
+               "{:,.0f} from memory" + "".join(f"; {rate:,.0f} from files" for rate in from_files[-1:])),
+    ]  # fmt: skip
 
 
 def _part(result: Results, name: str) -> Mapping[str, Any]:

@@ -15,8 +15,8 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def describe() -> dict[str, object]:
-    """Processor, memory, system and versions; nothing that names the machine."""
+def describe(packages: Sequence[str] = PACKAGES) -> dict[str, object]:
+    """Processor, memory, system and versions of packages; nothing that names the machine."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": _first_value("/proc/cpuinfo", "model name"),
@@ -25,7 +25,7 @@ def describe() -> dict[str, object]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_average": round(os.getloadavg()[0], 2),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: version(package) for package in packages},
     }
 
 

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import goals
+import scale_page
 
 RESULTS = Path(__file__).with_name("results")
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: made by benchmarks/page.py -->", "<!-- measured: end -->"
 COMMANDS = {"cpu": "make bench", "gpu": "make bench-gpu"}
+# Three hours take longer than all the rest. Memory, unlike speed, may be measured beside other work.
+MEMORY = "memory-3h.json"
+MEMORY_COMMAND = f"benchmarks/chain.py --minutes 60 180 --json benchmarks/results/{MEMORY}"
+
+SCALE = "archive-scale.json"
 
 Results = Mapping[str, Any]
 
@@ -26,10 +32,34 @@ def load() -> dict[str, Any]:
     return {device: json.loads(path.read_text(encoding="utf-8")) for device, path in paths.items() if path.exists()}
 
 
+def load_memory() -> Results:
+    """The chain over three hours; empty where it was not measured."""
+    return _load(MEMORY)
+
+
+def load_scale() -> Results:
+    """The archive at size; empty where it was not measured."""
+    return _load(SCALE)
+
+
+def _load(name: str) -> Results:
+    path = RESULTS / name
+    found: Results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
 def write(result: dict[str, Any], device: str) -> None:
     """Write a device's results and the page."""
-    path = RESULTS / f"bench-{device}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    _write(f"bench-{device}.json", result)
+
+
+def write_scale(result: dict[str, Any]) -> None:
+    """Write the results of archive_scale.py and the page."""
+    _write(SCALE, result)
+
+
+def _write(name: str, result: dict[str, Any]) -> None:
+    (RESULTS / name).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(made(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
@@ -37,7 +67,10 @@ def made(page: str) -> str:
     """The page with the section as it should be."""
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
-    lines = [*_goal_lines(load()), "", *section(load())]
+    memory, scale = load_memory(), load_scale()
+    lines = [*_goal_lines(load(), memory, scale), "", *section(load()), *_memory_lines(memory)]
+    if scale:
+        lines += scale_page.section(scale, _machine(scale))
     return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}"
 
 
@@ -47,27 +80,50 @@ def section(results: Results) -> list[str]:
     for device, result in results.items():
         lines += [f"### On the {device.upper()}", "", _where(result), ""]
         for name, part in result["parts"].items():
-            lines += [f"**{name.capitalize()}** (`{part['command']}`)", ""]
+            # Parts may have been measured on other days than the last one.
+            day = part.get("at", result["machine"]["at"])[:10]
+            lines += [f"**{name.capitalize()}** (`{part['command']}`, {day})", ""]
             lines += [*_part_lines(name, part), ""]
     return lines[:-1]
 
 
-def _goal_lines(results: Results) -> Iterator[str]:
+def _memory_lines(memory: Results) -> Iterator[str]:
+    if not memory:
+        return
+    machine = memory["machine"]
+    yield from ("", "### Memory over one and three hours", "")
+    yield (
+        f"`{MEMORY_COMMAND}`, {machine['at'][:10]}, on the machine of `make bench` beside other work: speeds are "
+        "left out."
+    )
+    yield ""
+    rows = [
+        f"| {name} | {length['minutes']:g} | {stage['peak_memory_bytes'] / 1e9:.2f} |"
+        for length in memory["lengths"]
+        for name, stage in length["stages"].items()
+    ]
+    yield from _table("stage | minutes | peak memory GB", rows)
+
+
+def _goal_lines(results: Results, memory: Results, scale: Results) -> Iterator[str]:
     yield from ("| goal | measured | met |", "| --- | --- | --- |")
-    for goal in goals.goals(results):
+    for goal in goals.goals(results, memory, scale):
         yield f"| {goal.text} | {goal.measured or 'not measured'} | {goal.verdict} |"
 
 
 def _where(result: Results) -> str:
-    machine = result["machine"]
-    gpus = [part["result"]["machine"]["gpu"] for part in result["parts"].values() if _gpu_of(part)]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     models = ", ".join(f"{model} ({revision})" for model, revision in result["models"].items())
+    gpus = [part["result"]["machine"]["gpu"] for part in result["parts"].values() if _gpu_of(part)]
+    return f"{_machine(result, *gpus[:1])}. Models and revisions: {models}."
+
+
+def _machine(result: Results, *gpu: str) -> str:
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    hardware = ", ".join([*gpu, f"{machine['cores']} cores of {machine['processor']}", f"{machine['memory_gib']} GiB"])
     return (
-        f"`{result['command']}`, {machine['at'][:10]}: {f'{gpus[0]}, ' if gpus else ''}{machine['cores']} cores of "
-        f"{machine['processor']}, {machine['memory_gib']} GiB, Linux {'.'.join(machine['kernel'].split('.')[:2])}, "
-        f"load {machine['load_average']} before; Python {machine['python']}, {versions}. "
-        f"Models and revisions: {models}."
+        f"`{result['command']}`, {machine['at'][:10]}: {hardware}, Linux {'.'.join(machine['kernel'].split('.')[:2])}, "
+        f"load {machine['load_average']} before; Python {machine['python']}, {versions}"
     )
 
 

@@ -95,7 +95,7 @@ with DAG(
         """The voice's embeddings of the clips that are good enough."""
         from channelscribe.pools import require_reserved
         from channelscribe.store.connection import archive_dsn, connect
-        from channelscribe.store.enrolling import enroll_clips
+        from channelscribe.store.speakers.enrolling import enroll_clips
         from channelscribe.workspace import Workspace
         from channelscribe_airflow.conf import refuse_unknown
 
@@ -110,11 +110,11 @@ with DAG(
     def relabel_archive(params=None) -> None:
         """The names of all voices in the archive that the enrolled ones decide."""
         from channelscribe.store.connection import archive_dsn, connect
-        from channelscribe.store.enrolling import voice_model
-        from channelscribe.store.labels import relabel
+        from channelscribe.store.speakers.discovered import identify_all
+        from channelscribe.store.speakers.enrolling import voice_model
 
         with expected_errors(), closing(connect(archive_dsn(SETTINGS))) as connection:
-            labelled = relabel(connection, voice_model(params["profile"]))
+            labelled, _ = identify_all(connection, voice_model(params["profile"]))
         logger.info("Relabelled %d clusters and %d utterances", labelled.n_clusters, labelled.n_utterances)
 
     enroll_voice() >> relabel_archive()

@@ -1,12 +1,15 @@
 """# maintenance
 
-Removes what nothing needs any more, every hour.
+Removes what nothing needs any more, and sends alerts that could not be sent before, every hour.
 
 **What it does.** `reap_containers` removes containers of stages whose task is no longer running: their task's process
 was killed outright, with its machine out of memory, say, and a container goes on without it, on the GPU. It is there
 with `CHANNELSCRIBE_RUNTIME=docker` only. `remove_unused_artifacts` removes artifacts that others took the place of (a
 model or a parameter changed) and what killed attempts left, once they are older than `CHANNELSCRIBE_KEEP_DAYS`. What a
 profile would still find, and what is in the archive, stays.
+
+`send_alerts` looks whether the disk is nearly full, and sends each target (`CHANNELSCRIBE_ALERT_TARGETS`) what waits
+for it: as the target was down, or as it was quiet (`CHANNELSCRIBE_ALERT_QUIET_HOURS`). See docs/alerts.md.
 
 ## Params
 
@@ -19,7 +22,8 @@ Removes what is left to remove.
 ## When it fails
 
 The log says why. An engine that does not answer is asked again an hour later. Nothing waits for this DAG; what it has
-not removed takes memory and disk until it does.
+not removed takes memory and disk until it does. `send_alerts` is green although a target is down: its log says which,
+and why.
 """
 
 import logging
@@ -34,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 with DAG(
     "maintenance",
-    description="Removes containers without a task, and artifacts without a use.",
+    description="Removes containers without a task and artifacts without a use, and sends alerts that wait.",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("17 * * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
@@ -67,6 +71,14 @@ with DAG(
         with expected_errors():
             return maintenance.remove_unused_artifacts()
 
+    @task(retries=0)
+    def send_alerts() -> None:
+        """What waits to be told."""
+        from channelscribe_airflow import alerting
+
+        alerting.check_and_deliver()
+
     if get_settings().runtime == "docker":
         reap_containers()
     remove_unused_artifacts()
+    send_alerts()

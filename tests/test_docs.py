@@ -21,7 +21,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["settings.md", "cli.md"])
+@pytest.mark.parametrize("name", ["settings.md", "cli.md", "runbook.md"])
 def test_generated_pages_are_up_to_date(generator, name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == generator.PAGES[name](), "run `make docs`"
 

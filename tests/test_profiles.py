@@ -2,7 +2,7 @@ import pytest
 
 from channelscribe.errors import MisconfiguredError
 from channelscribe.models import ENGINES
-from channelscribe.profiles import PROFILES, STAGES, get_profile
+from channelscribe.profiles import PROFILES, STAGES, get_profile, profiles_with
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
@@ -22,3 +22,11 @@ def test_stages_stand_behind_the_stages_they_read() -> None:
 def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
     with pytest.raises(MisconfiguredError, match=r"no profile 'best'; choose one of bundled"):
         get_profile("best")
+
+
+def test_a_model_is_known_by_its_name_and_its_revision() -> None:
+    spec = PROFILES["bundled"].stages["embed_text"]
+    found = profiles_with("embed_text", spec.model, spec.revision)
+    assert [profile.name for profile in found] == ["bundled", "bundled-cuda"]
+    assert profiles_with("embed_text", spec.model, "another") == []
+    assert profiles_with("transcribe", spec.model, spec.revision) == []

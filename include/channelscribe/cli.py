@@ -5,6 +5,7 @@ import logging
 import sys
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
@@ -13,20 +14,28 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from channelscribe.doctor import run_checks
+from channelscribe.alerts.commands import app as alerts_app
 from channelscribe.errors import ChannelscribeError, ExitCode
 from channelscribe.model_commands import app as models_app
 from channelscribe.profiles import get_profile
 from channelscribe.settings import get_settings
 from channelscribe.stack.commands import app as stack_app
-from channelscribe.stages.self_check import check_profile
-from channelscribe.store.commands import app as speakers_app
+from channelscribe.store.backup_commands import app as backup_app
+from channelscribe.store.channel_commands import app as channels_app
+from channelscribe.store.commands import app as voices_app
 from channelscribe.store.connection import Connection, archive_dsn, connect
-from channelscribe.store.migrate import upgrade
+from channelscribe.store.export_commands import app as export_app
 from channelscribe.store.models import has_model
-from channelscribe.store.presentation import as_json, print_hits
-from channelscribe.store.query_embedding import embed_query
-from channelscribe.store.search import search as search_archive
+from channelscribe.store.runs.commands import app as report_app
+from channelscribe.store.search.hybrid import search as search_archive
+from channelscribe.store.search.nothing_found import has_chunks, unknown_names
+from channelscribe.store.search.presentation import as_json, print_hits
+from channelscribe.store.search.query_embedding import embed_query
+from channelscribe.store.search.text_model_commands import app as text_models_app
+from channelscribe.store.search.text_models import embed_for_other_models
+from channelscribe.store.speakers.commands import app as speakers_app
+from channelscribe.store.video_commands import app as videos_app
+from channelscribe.wording import printable
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +48,15 @@ app = typer.Typer(
 )
 app.add_typer(stack_app)
 app.add_typer(models_app, name="models")
-app.add_typer(speakers_app)
+app.add_typer(channels_app, name="channels")
+app.add_typer(voices_app)
+app.add_typer(speakers_app, name="speakers")
+app.add_typer(videos_app)
+app.add_typer(export_app)
+app.add_typer(report_app)
+app.add_typer(backup_app)
+app.add_typer(text_models_app, name="text-models")
+app.add_typer(alerts_app, name="alerts")
 
 _console = Console()
 _errors = Console(stderr=True)
@@ -58,9 +75,14 @@ def search(
     words: Annotated[str, typer.Argument(help='What to find; `"a phrase"`, `or` and `-not` work as on the web.')],
     speaker: Annotated[str | None, typer.Option(help="Only what this speaker says, by name or cluster.")] = None,
     channel: Annotated[str | None, typer.Option(help="Only this channel, by title, URL or @handle.")] = None,
+    video: Annotated[str | None, typer.Option(help="Only this video, by id or URL.")] = None,
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only videos of this day (UTC) or later.")
     ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only videos of this day (UTC) or earlier.")
+    ] = None,
+    by_video: Annotated[bool, typer.Option("--by-video", help="Put what is of one video together.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most places to show.")] = 10,
     json_output: Annotated[bool, typer.Option("--json", help="Print a JSON array instead.")] = False,
 ) -> None:
@@ -69,7 +91,9 @@ def search(
     spec = get_profile(settings.profile).stages["embed_text"]
     model = (spec.model, spec.revision)
     with closing(connect(archive_dsn(settings))) as connection:
-        vector = embed_query(words, settings.profile, settings) if _has_vectors(connection, model) else None
+        embed = partial(embed_query, words, settings=settings, say=_notice)
+        others = embed_for_other_models(connection, model, embed)
+        vector = embed(settings.profile) if _has_vectors(connection, model, others=bool(others)) else None
         hits = search_archive(
             connection,
             words,
@@ -77,18 +101,25 @@ def search(
             model,
             speaker=speaker,
             channel=channel,
+            video=video,
             since=since.date() if since else None,
+            until=until.date() if until else None,
             limit=limit,
+            others=others,
         )
+        for sentence in [] if hits else unknown_names(connection, speaker, channel, video):
+            _notice(sentence)
     if json_output:
         typer.echo(json.dumps([as_json(hit) for hit in hits], ensure_ascii=False, indent=2))
     else:
-        print_hits(_console, hits)
+        print_hits(_console, hits, by_video=by_video)
 
 
 @app.command(epilog="Example: `channelscribe migrate`")
 def migrate() -> None:
     """Bring the archive's schema to this version."""
+    from channelscribe.store.migrate import upgrade
+
     applied = upgrade(archive_dsn(get_settings()))
     _console.print(f"Applied {', '.join(applied)}." if applied else "The archive is up to date.")
 
@@ -96,6 +127,8 @@ def migrate() -> None:
 @app.command(epilog="Example: `channelscribe doctor`")
 def doctor() -> None:
     """Check the installation, and say what to do where something is missing; exits with 1 then."""
+    from channelscribe.doctor import run_checks
+
     checks = run_checks(get_settings())
     table = Table(box=None, show_header=False, pad_edge=False)
     for check in checks:
@@ -121,6 +154,8 @@ def stage(
     """Check the stages' environment, or the stages' image, in which this must be called; exits with 78 on a fault."""
     if not self_check:
         raise typer.BadParameter("--self-check is all that there is to do here; the stages are programs of their own.")
+    from channelscribe.stages.self_check import check_profile
+
     faults = check_profile(get_profile(profile or get_settings().profile), device, typer.echo)
     for fault in faults:
         typer.echo(fault, err=True)
@@ -147,9 +182,17 @@ def _fail(error: Exception, line: str, code: ExitCode) -> None:
     sys.exit(int(code))
 
 
-def _has_vectors(connection: Connection, model: tuple[str, str]) -> bool:
+def _has_vectors(connection: Connection, model: tuple[str, str], *, others: bool) -> bool:
     """Whether the archive has vectors of the model; without any, words are not embedded, for nothing to compare to."""
     present = has_model(connection, "text", *model)
-    if not present:
-        logger.warning("The archive has no text embeddings of %s (%s): only words are matched.", *model)
+    if not present and has_chunks(connection):
+        if not others:
+            _notice("Only words are matched: the archive has no text embeddings of {} ({}).".format(*model))
+    elif not present:
+        _notice("The archive is empty: `make ingest CHANNEL=...` fills it.")
     return present
+
+
+def _notice(sentence: str) -> None:
+    """Say something beside the result, which alone is on the standard output."""
+    _errors.print(Text(printable(sentence)), soft_wrap=True)

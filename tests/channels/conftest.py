@@ -1,6 +1,7 @@
 """A web site on loopback that misbehaves on demand, and recordings to put on it."""
 
 import io
+import runpy
 import threading
 import time
 import wave
@@ -8,11 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.sax.saxutils import escape
 
 import av
 import numpy as np
 import pytest
+
+from channelscribe.settings import get_settings
 
 
 @dataclass
@@ -29,11 +34,14 @@ class Site:
     def __init__(self) -> None:
         self.pages: dict[str, Page] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.youtube: Any = None
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 site.answer(self)
+
+            do_POST = do_GET  # noqa: N815 - the server's names
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -45,13 +53,16 @@ class Site:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         wanted = handler.headers.get("Range")
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         self.requests.append((handler.path, wanted))
         page = self.pages.get(handler.path.split("?")[0], Page(status=404))
+        if self.youtube and (made := self.youtube.answer(handler.path, body)):
+            page = Page(made[0], status=made[2], headers={"Content-Type": made[1]})
         time.sleep(page.delay_s)
         body, status = page.body, page.status
         first = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
         if wanted and status == 200:
-            status = 206
+            status = 206 if first < len(body) else 416
         try:
             handler.send_response(status)
             if status == 206:
@@ -90,9 +101,46 @@ def site() -> Iterator[Site]:
     site.server.server_close()
 
 
+_HERE = Path(__file__).parent
+_PLUGINS = _HERE / "ytdlp_plugins"
+
+
+@pytest.fixture(scope="session")
+def made() -> SimpleNamespace:
+    """What a made YouTube consists of."""
+    return SimpleNamespace(**runpy.run_path(str(_HERE / "made_youtube.py")))
+
+
+@pytest.fixture
+def youtube(site: Site, made: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A made YouTube, which yt-dlp asks instead of the real one: in this process, and in programs that it starts."""
+    from yt_dlp import YoutubeDL
+    from yt_dlp.networking import common
+
+    YoutubeDL({"quiet": True}).close()  # its own handlers and plugins are there now
+    handlers, preferences = dict(common._REQUEST_HANDLERS), set(common._RH_PREFERENCES)
+    runpy.run_path(str(_PLUGINS / "yt_dlp_plugins" / "extractor" / "made_youtube.py"))
+    monkeypatch.setenv("MADE_YOUTUBE", site.url)
+    monkeypatch.setenv("PYTHONPATH", str(_PLUGINS))
+    site.youtube = made.MadeYoutube()
+    yield site.youtube
+    for registered, before in ((common._REQUEST_HANDLERS, handlers), (common._RH_PREFERENCES, preferences)):
+        registered.clear()
+        registered.update(before)
+
+
 @pytest.fixture(autouse=True)
 def _no_waiting_between_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("channelscribe.channels.ytdlp._pause", lambda n: 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _sites_are_on_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CHANNELSCRIBE_ALLOW_PRIVATE_ADDRESSES", "true")
+    monkeypatch.setenv("CHANNELSCRIBE_REQUEST_PAUSE_S", "0")
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from channelscribe.channels import download
 from channelscribe.channels.download import fetch
 from channelscribe.contracts import Audio
 from channelscribe.errors import BadInputError, TryAgainError
+from channelscribe.settings import get_settings
 
 
 @pytest.fixture
@@ -164,17 +165,56 @@ def test_second_process_does_not_disturb_the_first(site: Any, wav: bytes, run: A
     assert site.requests == []
 
 
-def test_live_stream_is_not_recorded() -> None:
-    assert download._not_live({"is_live": True}, incomplete=False)
-    assert download._not_live({"is_live": True}, incomplete=True) is None
-    assert download._not_live({"is_live": False}, incomplete=False) is None
+def test_live_stream_is_not_recorded(tmp_path: Path) -> None:
+    limits = download._Limits("https://example.org/a", tmp_path)
+    for status in ("is_live", "post_live"):
+        assert limits.refuse({"live_status": status}, incomplete=False)
+        assert limits.refuse({"live_status": status}, incomplete=True) is None
+    assert limits.refuse({"live_status": "was_live"}, incomplete=False) is None
 
 
-def test_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_a_line_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = iter([0.0, 1.0, 4.9, 5.0, 9.9, 10.0])
     monkeypatch.setattr(download.time, "monotonic", lambda: next(clock))
     caplog.set_level("INFO")
-    progress = download._Progress()
+    progress = download._Progress(download._Limits("https://example.org/a", tmp_path))
     for megabytes in range(1, 6):
         progress({"status": "downloading", "downloaded_bytes": megabytes * 1e6, "total_bytes": 5e6})
     assert caplog.messages == ["Downloaded 3.0 of 5.0 MB.", "Downloaded 5.0 of 5.0 MB."]
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"CHANNELSCRIBE_{name}", value)
+    get_settings.cache_clear()
+
+
+def test_what_is_too_long_is_not_fetched(tmp_path: Path, monkeypatch) -> None:
+    limited(monkeypatch, "MAX_HOURS", "1")
+    limits = download._Limits("https://example.org/a", tmp_path)
+    assert limits.refuse({"duration": 3599}, incomplete=False) is None
+    assert limits.refuse({"duration": 9999}, incomplete=True) is None
+    with pytest.raises(BadInputError, match=r"lasts 1\.0 h: longer than CHANNELSCRIBE_MAX_HOURS"):
+        limits.refuse({"duration": 3601}, incomplete=False)
+
+
+@pytest.mark.parametrize("hides_length", [False, True])
+def test_what_is_too_large_is_not_fetched(site: Any, tmp_path: Path, monkeypatch, hides_length: bool) -> None:
+    limited(monkeypatch, "MAX_DOWNLOAD_GIB", "0.001")
+    url = site.serve("/a.wav", bytes(4 * 2**20), hides_length=hides_length)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(BadInputError, match="larger than CHANNELSCRIBE_MAX_DOWNLOAD_GIB") as caught:
+        fetch(url, "bestaudio/best", tmp_path / "partial", out)
+    assert "\n" not in str(caught.value)
+    assert list(out.iterdir()) == [] and not (tmp_path / "partial").exists()
+
+
+def test_a_disk_without_room_is_noticed_before(site: Any, wav: bytes, tmp_path: Path, monkeypatch) -> None:
+    limited(monkeypatch, "MIN_FREE_GIB", "1000000")
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(TryAgainError, match=r"GiB left, too little for .*: free some space"):
+        fetch(site.serve("/a.wav", wav), "bestaudio/best", tmp_path / "partial", out)
+    assert list(out.iterdir()) == []

@@ -1,14 +1,24 @@
+import re
 import socket
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from channelscribe.channels.listing import _Listing, list_channel, published_at
-from channelscribe.errors import BadInputError, TryAgainError
+from channelscribe.channels import listing
+from channelscribe.channels.listing import KNOWN_IN_A_ROW, _Listing, look_up, published_at
+from channelscribe.contracts import ListedVideo, Video
+from channelscribe.errors import BadInputError, RateLimitedError, TryAgainError
 
 MONDAY, SUNDAY = "Mon, 03 Aug 2026 10:00:00 GMT", "Sun, 02 Aug 2026 10:00:00 GMT"
+
+
+def list_channel(url: str, **options: Any) -> list[Video]:
+    """The videos that are listed, all of them."""
+    found, to_end = listing.list_channel(url, **options)
+    assert to_end or options
+    return [one.video for one in found]
 
 
 def test_feed_is_listed(site: Any) -> None:
@@ -80,20 +90,81 @@ def test_empty_feed_lists_nothing(site: Any) -> None:
     assert list_channel(site.serve_feed("/feed")) == []
 
 
-def test_since_drops_what_is_older_and_looks_missing_dates_up(site: Any, wav: bytes) -> None:
-    items = (
-        site.item("/new.wav", guid="urn:new", date=MONDAY),
-        site.item("/old.wav", guid="urn:old", date=SUNDAY),
-        site.item("/undated-old.wav", guid="urn:undated-old"),
-        site.item("/undated.wav", guid="urn:undated"),
-        site.item("/gone.wav", guid="urn:gone"),
-    )
-    site.serve("/undated-old.wav", wav)
-    site.pages["/undated-old.wav"].headers["Last-Modified"] = SUNDAY
-    site.serve("/undated.wav", wav)
-    videos = list_channel(site.serve_feed("/feed", *items), since=date(2026, 8, 3))
-    # What has no date anywhere stays: fetching says what is wrong with it.
-    assert [video.source_id for video in videos] == ["urn:new", "urn:undated", "urn:gone"]
+def test_what_may_get_new_items_at_its_end_is_read_to_it(site: Any) -> None:
+    url = site.serve_feed("/feed", *(site.item(f"/{n}.mp3", guid=f"urn:{n:03}") for n in range(100)))
+    everything = list_channel(url)
+    found, to_end = listing.list_channel(url, {video.video_id for video in everything[:99]})
+    assert len(found) == 100 and to_end
+
+
+def test_reading_ends_where_all_is_known(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_NEWEST_FIRST", re.compile(".*/feed"))
+    url = site.serve_feed("/feed", *(site.item(f"/{n}.mp3", guid=f"urn:{n:03}") for n in range(100)))
+    everything = list_channel(url)
+    assert len(everything) == 100
+    # A new one, one that hides behind ten known ones, and then nothing new.
+    known = {video.video_id for video in everything} - {everything[0].video_id, everything[11].video_id}
+    found, to_end = listing.list_channel(url, known)
+    assert [one.video for one in found] == everything[: 12 + KNOWN_IN_A_ROW]
+    assert not to_end
+    assert listing.list_channel(url, known | {"another"}, max_items=5) == (found[:5], True)
+
+
+@pytest.mark.parametrize(
+    ("url", "newest_first"),
+    [
+        ("https://www.youtube.com/@a/videos", True),
+        ("https://www.youtube.com/channel/UCx/streams", True),
+        ("https://www.youtube.com/@a/playlists", False),
+        ("https://www.youtube.com/playlist?list=videos", False),
+        ("https://example.org/@a/videos", False),
+    ],
+)
+def test_only_tabs_of_youtube_are_known_to_list_the_newest_first(url: str, newest_first: bool) -> None:
+    assert bool(listing._NEWEST_FIRST.fullmatch(url)) is newest_first
+
+
+def test_no_more_of_a_listing_is_asked_for_than_is_read() -> None:
+    asked: list[int] = []
+
+    def entries() -> Any:
+        for number in range(5000):
+            asked.append(number)
+            yield entry(f"v{number:04}")
+
+    result = {"_type": "playlist", "extractor_key": "YoutubeTab", "entries": entries()}
+    videos = _Listing(None, "https://www.youtube.com/@a/videos", "A").videos(result)
+    known = {f"youtube-v{number:04}" for number in range(5000)}
+    found, to_end = listing._read(videos, known, listing.MAX_ITEMS)
+    assert len(found) == len(asked) == KNOWN_IN_A_ROW and not to_end
+
+
+def test_an_item_is_looked_up(site: Any, wav: bytes) -> None:
+    (video,) = list_channel(site.serve_feed("/feed", site.item("/a.wav", guid="urn:a")))
+    site.serve("/a.wav", wav)
+    site.pages["/a.wav"].headers["Last-Modified"] = SUNDAY
+    found = look_up(video)
+    assert found.availability == "public"
+    assert found.video == video.model_copy(update={"published_at": datetime(2026, 8, 2, 10, tzinfo=UTC)})
+
+
+@pytest.mark.parametrize(("status", "availability"), [(404, "removed"), (410, "removed")])
+def test_an_item_that_is_gone_is_said_to_be(site: Any, status: int, availability: str) -> None:
+    (video,) = list_channel(site.serve_feed("/feed", site.item("/a.wav", guid="urn:a")))
+    site.serve("/a.wav", b"", status=status)
+    found = look_up(video)
+    assert (found.availability, found.video) == (availability, video)
+    assert found.reason and "does not exist" in found.reason
+
+
+def test_an_item_of_a_site_in_trouble_is_not_said_to_be_gone(site: Any) -> None:
+    (video,) = list_channel(site.serve_feed("/feed", site.item("/a.wav", guid="urn:a")))
+    site.serve("/a.wav", b"", status=503)
+    with pytest.raises(TryAgainError):
+        look_up(video)
+    site.pages["/a.wav"].status = 429
+    with pytest.raises(RateLimitedError):
+        look_up(video)
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -127,19 +198,21 @@ def test_unreachable_site_says_what_to_check() -> None:
 
 
 def test_slow_site_times_out(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from channelscribe.channels import listing
-
     options = listing.base_options() | {"socket_timeout": 0.2}
     monkeypatch.setattr(listing, "base_options", lambda: dict(options))
     with pytest.raises(TryAgainError, match="cannot be reached"):
         list_channel(site.serve("/feed", "", delay_s=1.0))
 
 
-def listed(result: dict[str, Any], resolve: Callable[..., Any] | None = None) -> list[Any]:
+def listed_as(result: dict[str, Any], resolve: Callable[..., Any] | None = None) -> list[ListedVideo]:
     class Downloader:
         extract_info = staticmethod(resolve)
 
-    return list(_Listing(Downloader(), "https://www.youtube.com/@a/videos", "A").videos(result, 99))
+    return list(_Listing(Downloader(), "https://www.youtube.com/@a/videos", "A").videos(result))
+
+
+def listed(result: dict[str, Any], resolve: Callable[..., Any] | None = None) -> list[Video]:
+    return [one.video for one in listed_as(result, resolve)]
 
 
 def entry(name: str, **more: object) -> dict[str, Any]:
@@ -162,19 +235,31 @@ def test_tabs_of_a_channel_are_flattened_and_each_video_listed_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("more", "availability"),
     [
-        {"live_status": "is_live"},
-        {"live_status": "is_upcoming"},
-        {"live_status": "post_live"},
-        {"availability": "subscriber_only"},
-        {"title": "[Private video]"},
+        ({"live_status": "is_live"}, "live"),
+        ({"live_status": "post_live"}, "live"),
+        ({"live_status": "is_upcoming"}, "upcoming"),
+        ({"availability": "subscriber_only"}, "members_only"),
+        ({"availability": "premium_only"}, "members_only"),
+        ({"availability": "private"}, "private"),
+        ({"availability": "needs_auth"}, "age_restricted"),
+        ({"title": "[Private video]"}, "private"),
+        ({"title": "[Deleted video]"}, "removed"),
+        ({"live_status": "was_live", "availability": "public"}, "public"),
+        ({"availability": "unlisted"}, "public"),
     ],
 )
-def test_what_cannot_be_fetched_yet_is_left_out(more: dict[str, str]) -> None:
-    entries = [entry("aaa", **more), entry("bbb", live_status="was_live", availability="public")]
-    videos = listed({"_type": "playlist", "extractor_key": "YoutubeTab", "entries": entries})
-    assert [video.source_id for video in videos] == ["bbb"]
+def test_what_the_site_says_of_an_item_is_kept(more: dict[str, str], availability: str) -> None:
+    result = {"_type": "playlist", "extractor_key": "YoutubeTab", "entries": [entry("aaa", **more), entry("bbb")]}
+    assert [one.availability for one in listed_as(result)] == [availability, "public"]
+
+
+def test_shorts_and_recordings_are_told_from_videos() -> None:
+    short = {"url": "https://www.youtube.com/shorts/ccc"}
+    entries = [entry("aaa"), entry("bbb", live_status="was_live"), entry("ccc") | short]
+    result = {"_type": "playlist", "extractor_key": "YoutubeTab", "entries": entries}
+    assert [one.kind for one in listed_as(result)] == ["video", "recording", "short"]
 
 
 def test_single_video_has_the_id_that_its_channel_gives_it() -> None:

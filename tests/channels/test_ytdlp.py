@@ -1,7 +1,13 @@
 import pytest
 
 from channelscribe.channels.ytdlp import base_options, plain_message, translate
-from channelscribe.errors import BadInputError, ChannelscribeError, TryAgainError
+from channelscribe.errors import (
+    BadInputError,
+    ChannelscribeError,
+    RateLimitedError,
+    TryAgainError,
+    UnavailableError,
+)
 
 REPORT = (
     "; please report this issue on  https://github.com/yt-dlp/yt-dlp/issues?q= , filling out the appropriate issue "
@@ -30,24 +36,35 @@ def test_message_is_for_people(text: str, plain: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"),
+    ("text", "kind", "availability"),
     [
-        ("[youtube] abc: Private video. Sign in if you've been granted access to this video", BadInputError),
-        ("[youtube] abc: Video unavailable. This video has been removed by the uploader", BadInputError),
-        ("[youtube] abc: Join this channel to get access to members-only content", BadInputError),
-        ("[youtube] abc: This account has been terminated", BadInputError),
-        ("[youtube] abc: Sign in to confirm you're not a bot", TryAgainError),
-        ("[youtube] abc: Premieres in 3 hours", TryAgainError),
-        ("[site] abc: Unable to extract the player" + REPORT, TryAgainError),
-        ("[download] Got error: HTTP Error 502: Bad Gateway. Giving up after 3 retries", TryAgainError),
-        ("unable to download video data: HTTP Error 404: Not Found", BadInputError),
+        ("[youtube] abc: Private video. Sign in if you've been granted access", UnavailableError, "private"),
+        ("[youtube] abc: Video unavailable. This video is private", UnavailableError, "private"),
+        ("[youtube] abc: Video unavailable. This video has been removed by the uploader", UnavailableError, "removed"),
+        ("[youtube] abc: This video is no longer available because the account was terminated", UnavailableError,
+         "removed"),
+        ("[youtube] abc: Join this channel to get access to members-only content", UnavailableError, "members_only"),
+        ("[youtube] abc: This video is available to this channel's members on level: X. Join this channel",
+         UnavailableError, "members_only"),
+        ("[youtube] abc: Sign in to confirm your age. This video may be inappropriate for some users.",
+         UnavailableError, "age_restricted"),
+        ("[youtube] abc: The uploader has not made this video available in your country", UnavailableError,
+         "geo_restricted"),
+        ("[youtube] abc: This account has been terminated", UnavailableError, "removed"),
+        ("[youtube] abc: Sign in to confirm you're not a bot", RateLimitedError, None),
+        ("[youtube] abc: Premieres in 3 hours", TryAgainError, None),
+        ("[site] abc: Unable to extract the player" + REPORT, TryAgainError, None),
+        ("[download] Got error: HTTP Error 502: Bad Gateway. Giving up after 3 retries", TryAgainError, None),
+        ("unable to download video data: HTTP Error 404: Not Found", UnavailableError, "removed"),
+        ("[generic] Unsupported URL: x", BadInputError, None),
     ],
-)
-def test_error_is_for_ever_or_for_now(text: str, kind: type[ChannelscribeError]) -> None:
+)  # fmt: skip
+def test_error_is_for_ever_or_for_now(text: str, kind: type[ChannelscribeError], availability: str | None) -> None:
     from yt_dlp.utils import DownloadError
 
     error = translate(DownloadError(f"ERROR: {text}"), "https://example.org/v")
     assert type(error) is kind
+    assert getattr(error, "availability", None) == availability
     assert str(error).startswith(("https://example.org/v", "The site of https://example.org/v"))
     assert "\n" not in str(error)
 

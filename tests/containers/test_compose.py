@@ -16,7 +16,7 @@ PINNED = re.compile(r"(@sha256:[0-9a-f]{64}|:\d+\.\d+\.\d+|:slim-\d+\.\d+\.\d+-p
 # Written by scripts/compose.py, or for those who build or move the images.
 GENERATED = {"UID", "GID", "DOCKER_GID", "FERNET_KEY", "API_SECRET", "JWT_SECRET", "POSTGRES_PASSWORD"}
 # Of the embedded stack alone, or set by the compose file itself.
-NOT_PASSED = {"home", "stages_python", "port", "demo_port"}
+NOT_PASSED = {"home", "stages_python", "port", "demo_port", "embedder_idle_s"}
 
 
 def variables() -> set[str]:
@@ -45,6 +45,10 @@ def test_it_is_valid_with_the_variables_that_the_command_writes(script, tmp_path
     data = {"type": "bind", "source": f"{tmp_path}/home/data", "target": f"{tmp_path}/home/data"}
     for name in ("scheduler", "api-server", "dag-processor", "triggerer", "prepare"):
         assert data in services[name]["volumes"]
+    ytdlp = {"source": f"{tmp_path}/home/compose/ytdlp", "target": "/opt/channelscribe/ytdlp", "read_only": True}
+    for name in ("scheduler", "dag-processor"):
+        assert any(ytdlp.items() <= volume.items() for volume in services[name]["volumes"])
+        assert services[name]["environment"]["PYTHONPATH"].startswith(f"{ytdlp['target']}/")
 
 
 def test_without_them_it_says_what_writes_them() -> None:
@@ -106,6 +110,24 @@ def test_only_the_scheduler_gets_at_the_engine_and_only_through_the_proxy() -> N
     assert sorted(shared) == ["scheduler", "socket-proxy"]
     assert told == ["scheduler"]
     assert SERVICES["socket-proxy"]["network_mode"] == "none"
+
+
+def test_the_embedder_is_started_as_its_program_wants_it_where_the_command_looks_for_it() -> None:
+    service = SERVICES["embedder"]
+    options = dict(zip(service["command"][3::2], service["command"][4::2], strict=True))
+    assert service["command"][:3] == ["python", "-m", "channelscribe.models.embedder_server"]
+    defaults = Settings(_env_file=None, home="/home/of")
+    assert options == {
+        "--idle-s": f"${{CHANNELSCRIBE_EMBEDDER_IDLE_S:-{defaults.embedder_idle_s:g}}}",
+        "--folder": "/run/channelscribe",
+    }
+    (volume,) = [volume for volume in service["volumes"] if volume["target"] == options["--folder"]]
+    assert volume["source"].replace("${CHANNELSCRIBE_HOME}", "/home/of") == str(defaults.embedder_socket.parent)
+    assert service["network_mode"] == "none"
+    # The pages look for it in the home folder of their image, which is that of the project there.
+    (pages,) = [mount for mount in SERVICES["api-server"]["volumes"] if mount["source"] == volume["source"]]
+    in_image = Settings(_env_file=None, home="/opt/channelscribe/app/.channelscribe")
+    assert (pages["target"], pages["read_only"]) == (str(in_image.embedder_socket.parent), True)
 
 
 def test_every_setting_reaches_airflow() -> None:

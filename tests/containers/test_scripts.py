@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from channelscribe.settings import PROJECT_ROOT
 
@@ -50,13 +51,64 @@ def test_settings_and_folders_reach_compose(script, home, monkeypatch) -> None:
     assert found["CHANNELSCRIBE_DATA_ROOT"] == str(home / "data")
     assert home.with_name("models").is_dir()
     assert found["CHANNELSCRIBE_DOCKER_GID"] == str(home.parent.stat().st_gid)
+    # Compose called by hand, with this file, means the same containers.
+    assert found["COMPOSE_PROJECT_NAME"] == "channelscribe"
 
 
 def test_nothing_runs_as_root(script, home) -> None:
     found = script("compose").prepare(home)
     assert found["CHANNELSCRIBE_UID"] != "0"
-    for name in ("compose/airflow", "compose/logs", "data", "compose/airflow/password.json"):
+    for name in ("compose/airflow", "compose/logs", "run/embedder", "data", "compose/airflow/password.json"):
         assert str((home / name).stat().st_uid) == found["CHANNELSCRIBE_UID"]
+
+
+@pytest.fixture
+def installer(script, tmp_path, monkeypatch):
+    """In the place of uv: a program that installs a yt-dlp of the version that a file says, or fails without one."""
+    program, version = tmp_path / "uv", tmp_path / "version"
+    program.write_text(
+        f"""#!/bin/sh -e
+version=$(cat {version})
+while [ "$1" != --target ]; do shift; done
+mkdir -p "$2/yt_dlp" "$2/yt_dlp-$version.dist-info"
+echo "__version__ = '$version'" >"$2/yt_dlp/version.py"
+echo >"$2/yt_dlp/__init__.py"
+"""
+    )
+    program.chmod(0o755)
+    compose = script("compose")
+    monkeypatch.setattr(compose, "installed_uv", lambda home: program)
+    monkeypatch.setattr(compose, "uv_environment", lambda home: dict(os.environ))
+    return compose, version
+
+
+def test_a_newer_ytdlp_goes_before_the_images_without_building_anything(installer, home, capsys) -> None:
+    compose, version = installer
+    compose.prepare(home)
+    root = home / "compose" / "ytdlp"
+    found = compose.read_variables(compose.env_file(home))
+    assert found["CHANNELSCRIBE_YTDLP_ROOT"] == str(root) and (root / "packages").is_dir()
+    mounted = root.stat().st_ino
+    program = "import yt_dlp.version; print(yt_dlp.version.__version__)"
+    path = compose_environment()["PYTHONPATH"].replace("/opt/channelscribe/ytdlp", str(root))
+    for number in ("2099.01.01", "2099.02.02"):
+        version.write_text(number)
+        compose.update_ytdlp(home)
+        assert f"yt-dlp {number} is in {root}" in capsys.readouterr().out
+        done = subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": path}, capture_output=True, text=True)
+        assert done.stdout.strip() == number, done.stderr
+    assert root.stat().st_ino == mounted
+    assert [entry.name for entry in root.iterdir()] == ["packages"]
+    version.unlink()
+    with pytest.raises(SystemExit):
+        compose.update_ytdlp(home)
+    assert "What was there stays." in capsys.readouterr().err
+    assert (root / "packages" / "yt_dlp" / "version.py").is_file()
+
+
+def compose_environment() -> dict[str, str]:
+    text = (PROJECT_ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)["services"]["scheduler"]["environment"]
 
 
 def test_a_value_that_compose_would_read_otherwise_is_refused(script, home, monkeypatch, capsys) -> None:

@@ -11,12 +11,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def prepare() -> None:
-    if "CHANNELSCRIBE_TEST_AIRFLOW" in os.environ:
+    # Each of pytest-xdist's workers has one: they inherit that of their parent, which may have read this first.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if os.environ.get("CHANNELSCRIBE_TEST_AIRFLOW_OF") == worker:
         return
     home = tempfile.mkdtemp(prefix="channelscribe-test-airflow-")
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ |= {
-        "CHANNELSCRIBE_TEST_AIRFLOW": home,
+        "CHANNELSCRIBE_TEST_AIRFLOW_OF": worker,
         "AIRFLOW_HOME": home,
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),

@@ -14,7 +14,7 @@ video_ids, data_root = arguments[: arguments.index("--data-root")], arguments[ar
 codes = json.loads((Path(data_root) / "codes.json").read_text())
 worst = 0
 for video_id in video_ids:
-    code, reason = codes.get(video_id, {}).get(stage, (0, "Done."))
+    code, reason, *more = codes.get(video_id, {}).get(stage, (0, "Done."))
     worst = max(worst, code)
     status = {
         "video_id": video_id,
@@ -23,6 +23,8 @@ for video_id in video_ids:
         "exit_code": code,
         "reason": reason,
         "at": datetime.now(UTC).isoformat(),
+        "availability": more[0] if more and more != ["rate_limited"] else None,
+        "rate_limited": more == ["rate_limited"],
     }
     folder = Path(data_root) / "videos" / video_id / stage
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,3 +1,5 @@
+import inspect
+import pkgutil
 import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -43,7 +45,7 @@ def test_stages_follow_one_another_and_run_after_a_skip(dag):
         # The rules that one upstream task can satisfy wait for, and fail with, all the batches: see the DAG.
         assert task.trigger_rule == "all_done"
         previous = stage
-    assert dag.get_task("report_run").upstream_task_ids == {"ingest_video.load"}
+    assert dag.get_task("report_run").upstream_task_ids == {"ingest_video.load", "discover_speakers"}
     assert dag.get_task("report_run").trigger_rule == "all_done"
 
 
@@ -66,20 +68,29 @@ def test_a_profile_that_the_pool_cannot_hold_is_an_import_error(load_dags, monke
     monkeypatch.setattr("channelscribe.pools.SETTINGS_FILE", small)
     bag = load_dags()
     assert "channel_ingest" not in bag.dags
-    (error,) = bag.import_errors.values()
+    assert len(bag.import_errors) == 3  # all DAGs that have the stages
+    (error,) = {error.splitlines()[-1] for error in bag.import_errors.values()}
     assert "diarize of the profile bundled needs 2 GiB of the device, but the pool vram_gib has 1" in error
 
 
 def test_maintenance_reaps_where_there_are_containers(load_dags, monkeypatch):
-    assert set(load_dags().dags["maintenance"].task_ids) == {"remove_unused_artifacts"}
+    assert set(load_dags().dags["maintenance"].task_ids) == {"remove_unused_artifacts", "send_alerts"}
     monkeypatch.setenv("CHANNELSCRIBE_RUNTIME", "docker")
-    assert set(load_dags().dags["maintenance"].task_ids) == {"reap_containers", "remove_unused_artifacts"}
+    tasks = {"reap_containers", "remove_unused_artifacts", "send_alerts"}
+    assert set(load_dags().dags["maintenance"].task_ids) == tasks
 
 
 def test_starts_paused_one_run_at_a_time_without_catching_up(dag):
     assert dag.is_paused_upon_creation
     assert not dag.catchup
     assert dag.max_active_runs == 1
+
+
+def test_the_deadline_is_a_setting_and_its_callback_can_be_imported(load_dags, monkeypatch):
+    monkeypatch.setenv("CHANNELSCRIBE_ALERT_RUN_MINUTES", "45")
+    (deadline,) = load_dags().dags["channel_ingest"].deadline
+    assert deadline.interval == timedelta(minutes=45)
+    assert inspect.iscoroutinefunction(pkgutil.resolve_name(deadline.callback.path))
 
 
 def test_schedule_is_a_setting(load_dags, monkeypatch):
@@ -90,7 +101,7 @@ def test_schedule_is_a_setting(load_dags, monkeypatch):
 def test_a_bad_schedule_is_an_import_error(load_dags, monkeypatch):
     monkeypatch.setenv("CHANNELSCRIBE_SCHEDULE", "every day")
     bag = load_dags()
-    assert len(bag.import_errors) == 3  # all DAGs read the settings
+    assert len(bag.import_errors) == 5  # all DAGs read the settings
     assert all("CHANNELSCRIBE_SCHEDULE='every day' is not allowed" in error for error in bag.import_errors.values())
     assert not bag.dags
 
@@ -115,6 +126,8 @@ def test_unpausing_a_fresh_database_starts_nothing(dag, monkeypatch, minutes_aft
         {"channels": "https://example.org/feed.xml"},
         {"channels": [1]},
         {"channels": [""]},
+        {"channels": ["a channel"]},
+        {"channels": ["ftp://example.org/feed.xml"]},
         {"limit": 0},
         {"limit": 1001},
         {"limit": "5"},
@@ -133,7 +146,16 @@ def test_bad_values_are_refused(dag, params):
 
 
 @pytest.mark.parametrize(
-    "params", [{}, {"since": None}, {"since": "2026-01-31"}, {"channels": ["@handle"], "limit": 1}]
+    "params",
+    [
+        {},
+        {"since": None},
+        {"since": "2026-01-31"},
+        {"channels": ["@handle"], "limit": 1},
+        {"channels": ["HTTPS://example.org/feed.xml", " @handle"]},
+        {"limit": None, "newest_first": None},
+        {"newest_first": False},
+    ],
 )
 def test_good_values_are_taken(dag, params):
     dag.params.update(params)
@@ -149,7 +171,15 @@ def choose(dag, channels, conf=None):
     ), pushed
 
 
-def test_channels_are_made_into_urls_each_once(dag):
+@pytest.fixture
+def archive_at_hand(archive_dsn, monkeypatch):
+    monkeypatch.setenv("CHANNELSCRIBE_ARCHIVE_DSN", archive_dsn)
+    get_settings.cache_clear()
+    return archive_dsn
+
+
+def test_channels_are_made_into_urls_each_once(archive_at_hand, load_dags):
+    dag = load_dags().dags["channel_ingest"]
     chosen, _ = choose(dag, ["@handle", "https://www.youtube.com/@handle", "https://example.org/feed.xml"])
     assert chosen == ["https://www.youtube.com/@handle/videos", "https://example.org/feed.xml"]
 
@@ -162,7 +192,8 @@ def test_channels_are_made_into_urls_each_once(dag):
         (["ftp://example.org"], {}, "only http and https URLs are polled"),
     ],
 )
-def test_bad_configuration_is_refused_in_one_sentence(dag, channels, conf, sentence):
+def test_bad_configuration_is_refused_in_one_sentence(archive_at_hand, load_dags, channels, conf, sentence):
+    dag = load_dags().dags["channel_ingest"]
     with pytest.raises(AirflowFailException) as caught:
         choose(dag, channels, conf)
     assert sentence in str(caught.value)

@@ -12,11 +12,13 @@ import yaml
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
+from channelscribe.failure_reasons import REASONS
 from channelscribe.profiles import PROFILES, STAGES
 
 pytestmark = pytest.mark.airflow
 
 ROOT = Path(__file__).resolve().parents[2]
+DAGS = ["backfill", "channel_ingest", "enroll_speakers", "maintenance", "reprocess"]
 KNOWN_OPERATORS = ("ProcessStageOperator", "DockerStageOperator", "_PythonDecoratedOperator")
 SECTIONS = ("What it does", "Params", "A re-run", "When it fails")
 
@@ -44,7 +46,7 @@ def tasks_of(dags):
 
 def test_the_dags_and_no_import_errors(load_dags):
     bag = load_dags()
-    assert set(bag.dags) == {"channel_ingest", "enroll_speakers", "maintenance"}
+    assert set(bag.dags) == set(DAGS)
     assert bag.import_errors == {}
 
 
@@ -58,7 +60,7 @@ def test_parsing_is_light_and_touches_neither_network_nor_database():
         timeout=120,
     )
     found = json.loads(result.stdout.splitlines()[-1])
-    assert (found["errors"], found["dags"]) == ({}, ["channel_ingest", "enroll_speakers", "maintenance"])
+    assert (found["errors"], found["dags"]) == ({}, DAGS)
     assert found["heavy"] == []
     # The packages that import something heavy at their first line.
     lazy = ("channelscribe.store", "channelscribe.models", "channelscribe.channels", "channelscribe.stages")
@@ -92,6 +94,14 @@ def test_docstrings_have_their_sections(load_dags):
     for dag in load_dags().dags.values():
         assert [section for section in SECTIONS if section not in dag.doc_md] == []
         assert [name for name in dag.params if f"`{name}`" not in dag.doc_md] == []
+
+
+def test_the_pages_of_dags_that_take_videos_are_a_runbook(load_dags):
+    for name in ("backfill", "channel_ingest", "reprocess"):
+        page = load_dags().dags[name].doc_md
+        assert "## What to press" in page
+        assert [reason.name for reason in REASONS if f"| {reason.name} | {reason.cause} |" not in page] == []
+        assert "](" not in page  # what would lead nowhere in the UI
 
 
 def test_pools_hold_what_the_tasks_and_the_bundled_profiles_ask_for(load_dags):

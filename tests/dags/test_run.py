@@ -1,66 +1,37 @@
 """Whole runs of the DAG in this process: Airflow's own mapping, skips, trigger rules and XComs.
 
-The stages' interpreter, the listing and the archive are stand-ins here: what they do has tests of its own.
+The stages' interpreter, the listing and the loader are stand-ins here: what they do has tests of its own.
 """
 
-import json
-import sys
-from pathlib import Path
+from contextlib import closing
 
 import pytest
 
-from channelscribe.contracts import Status, Video
+from channelscribe.contracts import Status
 from channelscribe.errors import BadInputError, TryAgainError
 from channelscribe.profiles import STAGES
 from channelscribe.settings import get_settings
+from channelscribe.store.connection import connect
+from channelscribe.store.runs.reports import full_report, list_runs
 from channelscribe.workspace import Workspace, now
 
 pytestmark = pytest.mark.airflow
 
 FEED, OTHER = "https://example.org/feed.xml", "https://example.org/other.xml"
-PROGRAM = Path(__file__).with_name("stage_program.py")
-
-
-class Channels:
-    """The channels that the runs poll, and what they list."""
-
-    def __init__(self):
-        self.listings = {}
-
-    def list_channel(self, channel, since=None):
-        listing = self.listings[channel]
-        if isinstance(listing, Exception):
-            raise listing
-        return [
-            Video(
-                video_id=video_id,
-                source_id=video_id,
-                url=f"http://127.0.0.1/{video_id}",
-                title=f"About {video_id}",
-                channel_url=channel,
-                channel_title="X",
-            )
-            for video_id in listing
-        ]
-
-
-@pytest.fixture
-def channels(monkeypatch):
-    result = Channels()
-    monkeypatch.setattr("channelscribe.channels.listing.list_channel", result.list_channel)
-    return result
 
 
 class Archive:
-    """What was loaded, in order, and what was noted of the runs."""
+    """What was loaded, in order, and what was kept of the runs."""
 
-    def __init__(self):
+    def __init__(self, dsn):
+        self.dsn = dsn
         self.loaded = []
         self.refuses = {}
-        self.notes = []
 
-    def record(self, connection, run_id, state, params=None, counts=None):
-        self.notes.append((run_id, state, counts))
+    def last_run(self):
+        with closing(connect(self.dsn)) as connection:
+            (run,) = list_runs(connection, 1)
+            return run, full_report(connection, run)
 
     def load_video(self, connection, workspace, video_id, profile, ingest_run_id=None):
         if video_id in self.refuses:
@@ -69,13 +40,10 @@ class Archive:
 
 
 @pytest.fixture
-def archive(monkeypatch):
-    result = Archive()
-    connection = type("Connection", (), {"close": lambda self: None})
-    monkeypatch.setattr("channelscribe.store.connection.archive_dsn", lambda settings: "")
-    monkeypatch.setattr("channelscribe.store.connection.connect", lambda dsn: connection())
-    monkeypatch.setattr("channelscribe.store.queries.loaded_video_ids", lambda connection: set(result.loaded))
-    monkeypatch.setattr("channelscribe.store.queries.record_ingest_run", result.record)
+def archive(monkeypatch, archive_dsn):
+    result = Archive(archive_dsn)
+    monkeypatch.setenv("CHANNELSCRIBE_ARCHIVE_DSN", archive_dsn)
+    monkeypatch.setattr("channelscribe.store.ingest_plan.loaded_video_ids", lambda connection: set(result.loaded))
     monkeypatch.setattr("channelscribe.store.loader.load_video", result.load_video)
     return result
 
@@ -95,39 +63,14 @@ def workspace_of_one(tmp_path):
     return make
 
 
-class Ended:
-    """How a run ended."""
-
-    def __init__(self, dag_run, log):
-        self.state = dag_run.state
-        self.log = log
-        tasks = dag_run.get_task_instances()
-        self.tasks = {(task.task_id.removeprefix("ingest_video."), task.map_index): task.state for task in tasks}
-        self.labels = {(task.task_id, task.map_index): task.rendered_map_index for task in tasks}
-
-    def of_video(self, index):
-        return [self.tasks.get((stage, index)) for stage in (*STAGES, "load")]
-
-
 @pytest.fixture
-def run(airflow_database, channels, archive, load_dags, tmp_path, monkeypatch, capsys, caplog):
-    """Run the DAG; returns the run's state, the states of its tasks and the summary of its report."""
-    interpreter = tmp_path / "python"
-    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {PROGRAM} "$@"\n')
-    interpreter.chmod(0o755)
-    monkeypatch.setenv("CHANNELSCRIBE_STAGES_PYTHON", str(interpreter))
-    monkeypatch.setattr("channelscribe_airflow.process_operator._STAGES_OF_AIRFLOWS_ENVIRONMENT", ())
+def run(run_dag, stage_programs, channels, archive):
+    """Run the DAG; returns how it ended."""
 
-    def run_dag(codes=None, **conf):
-        dag = load_dags().dags["channel_ingest"]
-        get_settings().data_dir.mkdir(parents=True, exist_ok=True)
-        (get_settings().data_dir / "codes.json").write_text(json.dumps(codes or {}))
-        for task in dag.tasks:
-            task.retries = 0
-        dag_run = dag.test(run_conf=conf)
-        return Ended(dag_run, caplog.text + capsys.readouterr().out)
+    def run_ingest(codes=None, **conf):
+        return run_dag("channel_ingest", codes, **conf)
 
-    return run_dag
+    return run_ingest
 
 
 def test_what_fails_fails_alone_and_is_named(run, channels, archive):
@@ -154,9 +97,15 @@ def test_what_fails_fails_alone_and_is_named(run, channels, archive):
 
     assert "About bad (diarize: It has no sound track); About odd (load: Its chunks do not match)" in ended.log
     assert f"1 channel failed: {FEED} (There is no feed here)" in ended.log
-    (_, first, _), (_, last, counts) = archive.notes
-    assert (first, last) == ("running", "failed")
+    recorded, report = archive.last_run()
+    assert (recorded.state, recorded.dag_id, recorded.profile) == ("failed", "channel_ingest", "bundled")
+    counts = recorded.counts
     assert (counts["listed"], counts["selected"], counts["loaded"], counts["failed"]) == (4, 4, 2, 2)
+    assert report.failed_channels == {FEED: "There is no feed here."}
+    videos = {video.video_id: (video.map_index, set(video.seconds)) for video in report.videos}
+    assert videos["good"] == (0, {"loading", "waiting"}) and videos["bad"] == (1, {"waiting"})
+    assert [(time.stage, time.n_videos) for time in report.stage_times] == [("load", 2)]
+    assert 0 < report.videos[0].seconds["waiting"] < report.elapsed_s
     status = Workspace(get_settings().data_dir).read_status("odd", "load")
     assert (status.state, status.exit_code, status.reason) == ("failed", 65, "Its chunks do not match.")
 
@@ -212,11 +161,65 @@ def test_no_new_video_is_green_and_says_so_and_force_does_it_again(run, channels
     assert archive.loaded == ["a1", "a1"]
 
 
-def test_no_channel_says_how_to_set_one(run, channels, archive):
+def test_no_channel_says_how_to_set_one(run, channels, archive, monkeypatch):
+    monkeypatch.setenv("CHANNELSCRIBE_CHANNELS", "")
     ended = run(channels=[])
     assert ended.state == "success"
     assert "upstream_failed" not in ended.tasks.values()
-    assert "No channel to poll: set CHANNELSCRIBE_CHANNELS" in ended.log
+    assert "No channel to poll: add one by `channelscribe channels add`" in ended.log
+
+
+def test_followed_channels_are_polled_and_what_is_over_the_limit_waits(
+    run, channels, archive, archive_dsn, monkeypatch
+):
+    from channelscribe.channels.options import ChannelOptions
+    from channelscribe.store.channels import follow, set_paused
+    from channelscribe.store.connection import connect
+
+    monkeypatch.setenv("CHANNELSCRIBE_CHANNELS", "")
+    with closing(connect(archive_dsn)) as connection:
+        follow(connection, FEED, ChannelOptions(limit=2, newest_first=False, title="a[1-3]"))
+        follow(connection, OTHER, ChannelOptions())
+        set_paused(connection, OTHER, paused=True)
+    channels.listings = {FEED: ["b9", "a3", "a2", "a1"]}
+    ended = run()
+    assert ended.state == "success"
+    assert sorted(archive.loaded) == ["a1", "a2"]
+    assert "2 videos loaded, 1 more wait for the next run" in ended.log
+    assert run().state == "success"
+    assert sorted(archive.loaded) == ["a1", "a2", "a3"]
+
+
+def test_a_video_that_is_gone_is_noted_and_not_asked_for_again(run, channels, archive, archive_dsn):
+    from channelscribe.store.connection import connect
+    from channelscribe.store.listed import listed_videos
+
+    channels.listings = {FEED: ["a1", "a2"]}
+    ended = run({"a1": {"fetch_audio": [65, "It is private.", "private"]}})
+    assert ended.state == "failed" and archive.loaded == ["a2"]
+    with closing(connect(archive_dsn)) as connection:
+        listed = {one.video.video_id: (one.availability, one.reason) for one in listed_videos(connection, FEED)}
+    assert listed == {"a1": ("private", "It is private."), "a2": ("public", None)}
+    ended = run()
+    assert ended.state == "success" and archive.loaded == ["a2"]
+    assert "No new video" in ended.log
+
+
+def test_a_channel_whose_site_refused_a_download_waits(run, channels, archive, archive_dsn):
+    from channelscribe.store.channels import get_channel
+    from channelscribe.store.connection import connect
+
+    channels.listings = {FEED: ["a1", "a2"], OTHER: ["b1"]}
+    refused = {video_id: {"fetch_audio": [75, "Too many requests.", "rate_limited"]} for video_id in ("a1", "a2")}
+    assert run(refused, channels=[FEED, OTHER]).state == "failed"
+    assert archive.loaded == ["b1"]
+    with closing(connect(archive_dsn)) as connection:
+        waiting, other = get_channel(connection, FEED), get_channel(connection, OTHER)
+    assert (waiting.waits, waiting.poll_failure) == (True, "Too many requests.")
+    assert (other.waits, other.poll_failure) == (False, None)
+    ended = run(channels=[FEED, OTHER])
+    assert archive.loaded == ["b1"]
+    assert f"1 channel failed: {FEED} ({FEED} is not asked before" in ended.log
 
 
 def test_no_channel_can_be_polled(run, channels, archive):
@@ -233,4 +236,6 @@ def test_a_refused_configuration_touches_nothing(run, channels, archive):
     assert ended.state == "failed"
     assert "choose_channels failed: There is no param 'chanels': did you mean 'channels'?" in ended.log
     assert not list(get_settings().data_dir.glob("videos/*"))
-    assert archive.notes == []
+    recorded, report = archive.last_run()
+    assert (recorded.state, report) == ("failed", None)
+    assert recorded.summary.startswith("choose_channels failed: There is no param 'chanels'")

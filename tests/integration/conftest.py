@@ -106,13 +106,12 @@ class MainJob:
             command,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             text=True,
             timeout=900,
             check=False,
         )
-        assert not check or done.returncode == 0, done.stdout
+        assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def search(self, words: str) -> list[dict[str, Any]]:
@@ -172,11 +171,9 @@ def _require_image() -> None:
         unavailable(f"the image {image} was built of other code: `make images` builds it anew")
 
 
-@pytest.fixture(scope="session", params=["process", "docker"])
-def main_job(request: pytest.FixtureRequest) -> Iterator[MainJob]:
-    """The stack, after one run over the demo channel."""
-    if request.param == "docker":
-        _require_image()
+@contextmanager
+def _stack(runtime: str, **settings: str) -> Iterator[MainJob]:
+    """A running stack below a folder of its own, removed with the folder in the end."""
     # Not below pytest's own folder, which other users may not enter: root's Postgres runs as one of them.
     home = Path(tempfile.mkdtemp(prefix="channelscribe-e2e-"))
     home.chmod(0o755)
@@ -186,19 +183,37 @@ def main_job(request: pytest.FixtureRequest) -> Iterator[MainJob]:
         "CHANNELSCRIBE_HOME": str(home),
         "CHANNELSCRIBE_PORT": str(_free_port()),
         "CHANNELSCRIBE_DEMO_PORT": str(_free_port()),
-        "CHANNELSCRIBE_RUNTIME": request.param,
+        "CHANNELSCRIBE_RUNTIME": runtime,
         "CHANNELSCRIBE_STAGES_IMAGE": get_settings().stages_image,
         "COLUMNS": "200",
+        **{f"CHANNELSCRIBE_{name.upper()}": value for name, value in settings.items()},
     }
     job = MainJob(home, environment)
     try:
         job.call("up")
-        with job.watching() if job.runtime == "docker" else nullcontext():
-            print(job.call("demo"))  # shown by pytest if a test fails
         yield job
     finally:
         job.call("down", check=False)
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=["process", "docker"])
+def main_job(request: pytest.FixtureRequest) -> Iterator[MainJob]:
+    """The stack, after one run over the demo channel."""
+    if request.param == "docker":
+        _require_image()
+    with _stack(request.param) as job:
+        with job.watching() if job.runtime == "docker" else nullcontext():
+            print(job.call("demo"))  # shown by pytest if a test fails
+        yield job
+
+
+@pytest.fixture
+def alerting_job() -> Iterator[MainJob]:
+    """A stack that tells the target `hook` of stages and runs that are late after the shortest time there is."""
+    settings = {"alert_targets": "hook", "alert_run_minutes": "1", "alert_slow_factor": "1"}
+    with _stack("process", allow_private_addresses="true", **settings) as job:
+        yield job
 
 
 @pytest.fixture

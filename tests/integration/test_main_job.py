@@ -5,8 +5,10 @@ Exact text is not asserted: another processor rounds otherwise, and the recognis
 
 import importlib.util
 import io
+import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -137,6 +139,52 @@ def test_search_leads_to_the_right_second(main_job) -> None:
     assert main_job.search("spring of hope")[0]["start_s"] == pytest.approx(SPRING_OF_HOPE_S, abs=1.5)
 
 
+def test_the_stacks_embedder_embeds_what_is_searched(main_job) -> None:
+    assert "embedder: up" in main_job.call("status")
+    # With this Python a search can't load the model itself.
+    without = replace(main_job, environment={**main_job.environment, "CHANNELSCRIBE_STAGES_PYTHON": "/nonexistent"})
+    assert without.search("a season of optimism")[0]["video_id"] == main_job.video_id("two-cities")
+
+
+def reading() -> Path:
+    found = importlib.util.find_spec("moonshine_voice")
+    assert found is not None and found.origin is not None
+    return Path(found.origin).parent / "assets" / "two_cities.wav"
+
+
+def test_a_voice_that_is_enrolled_later_is_known_in_what_is_archived(main_job) -> None:
+    before = main_job.manifests()
+    said = main_job.call("enroll", "Reader One", str(reading()))
+    assert "Reader One is enrolled" in said and "Relabelled" in said
+    try:
+        hits = json.loads(main_job.call("search", "spring of hope", "--speaker", "reader one", "--json"))
+        assert hits[0]["video_id"] == main_job.video_id("two-cities")
+        assert all("Reader One" in hit["speakers"] for hit in hits)
+        assert main_job.video_id("sample") not in {hit["video_id"] for hit in hits}
+        assert "Reader One" in main_job.call("speakers")
+    finally:
+        assert "Forgot Reader One" in main_job.call("forget", "Reader One")
+    assert "Reader One" not in main_job.search("spring of hope")[0]["speakers"]
+    assert main_job.manifests() == before  # no audio was touched
+
+
+def test_a_voice_is_enrolled_by_airflow_and_a_bad_clip_is_refused_there(main_job) -> None:
+    folder = main_job.home / "data" / "enrollments" / "two"
+    folder.mkdir(parents=True)
+    (folder / "clip.wav").write_bytes(reading().read_bytes())
+    (folder / "short.wav").write_bytes(reading().read_bytes()[: 44 + 2 * 48_000])
+    with main_job.api as api:
+        states = {}
+        for clip in ("two/short.wav", "two/clip.wav"):
+            run_id = api.trigger("enroll_speakers", {"name": "Reader Two", "clips": [clip]})
+            states[clip] = wait_for(lambda run_id=run_id: ended(api, run_id, "enroll_speakers"), 300)
+    assert states == {"two/short.wav": "failed", "two/clip.wav": "success"}
+    try:
+        assert main_job.search("spring of hope")[0]["speakers"] == ["Reader Two"]
+    finally:
+        main_job.call("forget", "Reader Two")
+
+
 def test_manifests_say_what_was_used(main_job) -> None:
     manifests = main_job.manifests()
     assert {stage for _, stage in manifests} == set(STAGES)
@@ -193,8 +241,8 @@ def force_two_videos(job, api) -> str:
     return api.trigger("channel_ingest", {"channels": [feed], "limit": 2, "force": True})
 
 
-def ended(api, run_id: str) -> str | None:
-    state = api.run_state("channel_ingest", run_id)
+def ended(api, run_id: str, dag_id: str = "channel_ingest") -> str | None:
+    state = api.run_state(dag_id, run_id)
     return state if state in ("success", "failed") else None
 
 

@@ -166,6 +166,64 @@ def test_a_voice_too_small_for_a_cluster_is_none_when_thinned_either(monkeypatch
     assert len(np.unique(clusters)) == 2
 
 
+def with_shared(n_windows: int, again: NDArray[np.float32]):
+    """Clustering in which every fifth window is a base, and the windows that it asked to embed again."""
+    asked: list[NDArray[np.int_]] = []
+
+    def embed_again(chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+        asked.append(np.argwhere(chosen)[:, 0])
+        return again[chosen]
+
+    clustering = agglomerative()
+    clustering.shared = np.arange(n_windows) % 5 > 0
+    clustering.embed = embed_again
+    return clustering, asked
+
+
+def between(embeddings: NDArray[np.float32], own: NDArray[np.int_], windows: NDArray[np.int_]) -> NDArray[np.float32]:
+    """The embeddings, with those of some windows as near to the next voice as to their own, or a bit nearer."""
+    n = own.max() + 1
+    centres = np.stack([embeddings[own == voice, 0].mean(axis=0) for voice in range(n)])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    mixed = embeddings.copy()
+    mixed[windows, 0] = (centres[(own + 1) % n] * 0.51 + centres[own] * 0.49)[windows]
+    return mixed
+
+
+def test_what_is_unclear_is_embedded_again() -> None:
+    truth, own, segmentations = voices(np.random.default_rng(5), (120, 110, 70))
+    clustering, asked = with_shared(len(own), truth)
+    unclear = np.arange(7, 300, 20)
+    mixed = between(truth, own, np.append(unclear, 20))  # a base is as good as it gets
+    mixed[12] = np.nan
+    given = mixed.copy()
+    clusters, _, _ = clustering(mixed, segmentations=segmentations)
+    assert [places.tolist() for places in asked] == [unclear.tolist()]
+    assert same_voices(np.delete(clusters[:, 0], [12, 20]), np.delete(own, [12, 20]), 3)
+    assert np.array_equal(mixed, given, equal_nan=True)
+
+
+def test_what_makes_a_small_cluster_is_embedded_again() -> None:
+    truth, own, segmentations = voices(np.random.default_rng(8), (150, 130))
+    strange = np.arange(6, 6 + 15 * 10, 10)  # 15 windows, which would be a third voice
+    mixed = truth.copy()
+    mixed[strange, 0] = np.random.default_rng(9).normal(size=truth.shape[2])
+    assert len(np.unique(agglomerative()(mixed.copy(), segmentations=segmentations)[0])) == 3
+    clustering, asked = with_shared(len(own), truth)
+    clusters, _, _ = clustering(mixed, segmentations=segmentations)
+    assert [places.tolist() for places in asked] == [strange.tolist()]
+    assert same_voices(clusters[:, 0], own, 2)
+
+
+def test_what_cannot_be_embedded_again_stays_where_it_is() -> None:
+    truth, own, segmentations = voices(np.random.default_rng(6), (150, 120))
+    clustering, asked = with_shared(len(own), np.full_like(truth, np.nan))
+    clusters, _, _ = clustering(between(truth, own, np.array([7])), segmentations=segmentations)
+    assert len(asked) == 1
+    assert clusters[7, 0] == clusters[own != own[7], 0][0]
+    assert same_voices(np.delete(clusters[:, 0], 7), np.delete(own, 7), 2)
+
+
 @pytest.mark.parametrize("most", [5000, 60])
 def test_bayesian_clustering_is_thinned_too(monkeypatch, community_folder: Path, most: int) -> None:
     from pyannote.audio.core.plda import PLDA

@@ -63,38 +63,6 @@ def test_it_says_where_its_parameters_are(diarizer) -> None:
     assert diarizer.device == "cpu"
 
 
-@pytest.mark.parametrize("name", ["telephone", "made"])
-def test_the_error_rate_gets_no_worse_than_it_was(
-    diarizer, dialogue: NDArray[np.float32], reading: NDArray[np.float32], recordings: dict[str, Path], name: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    import torch
-    from pyannote.core import Annotation, Segment
-    from pyannote.database.util import load_rttm
-    from pyannote.metrics.diarization import DiarizationErrorRate
-
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    from stock_diarization import load_stock
-
-    reference = load_rttm(recordings["dialogue"].with_suffix(".rttm"))["sample"]
-    waveform = dialogue
-    if name == "made":  # a third voice reads between the two on the telephone
-        waveform = np.concatenate(
-            [reading[: 12 * 16000], dialogue[6 * 16000 : 22 * 16000], reading[17 * 16000 :][:96000]]
-        )
-        shifted = Annotation(uri="sample")
-        for turn, _, speaker in reference.crop(Segment(6, 22)).itertracks(yield_label=True):
-            shifted[Segment(turn.start + 6, turn.end + 6)] = speaker
-        shifted[Segment(1, 12)] = shifted[Segment(28, 34)] = "reader"
-        reference = shifted
-    file = {"waveform": torch.from_numpy(waveform)[None], "sample_rate": 16000, "uri": "sample"}
-    stock = load_stock(BUNDLED.stages["diarize"], "cpu")(file).speaker_diarization
-    ours = load_rttm(io.StringIO(diarizer.diarize(waveform, "sample")[2]))["sample"]
-    metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
-    # A guard around what was measured, 0.35 points on the telephone call. The goal is 0.3, and is missed: see below.
-    assert metric(reference, ours) <= metric(reference, stock) + 0.004
-
-
 @pytest.fixture(scope="module")
 def stock():
     """pyannote's own pipeline, with the same weights and parameters."""
@@ -146,31 +114,33 @@ def assert_as_good_as_stock(diarizer, stock, waveform: NDArray[np.float32], refe
     assert der(reference, ours, audio_s) <= stock_der + 0.003
 
 
-@pytest.mark.xfail(reason="0.35 points higher than stock's: 5.56 % and 5.21 %; the guard above bounds it")
 def test_the_telephone_call_is_diarized_as_well_as_by_stock(diarizer, stock, dialogue, recordings) -> None:
     assert_as_good_as_stock(diarizer, stock, dialogue, reference_turns(recordings))
 
 
-@pytest.mark.xfail(strict=True, reason="2.5 points higher than stock's: 24.1 % and 21.5 %")
-def test_three_voices_are_diarized_as_well_as_by_stock(diarizer, stock, dialogue, reading, recordings) -> None:
-    """The dialogue's two, one after the other, a reader between them, and a part of the dialogue as it was."""
+@pytest.mark.parametrize("seconds", [40, 320])  # with every window embedded by itself, and with every fifth
+def test_three_voices_are_diarized_as_well_as_by_stock(
+    diarizer, stock, dialogue, reading, recordings, seconds: int
+) -> None:
+    """The dialogue's two, one after the other, a reader between them."""
     random = np.random.default_rng(0)
     pieces: list[NDArray[np.float32]] = []
     turns: list[Turn] = []
 
-    def add(piece: NDArray[np.float32], spoken: Sequence[Turn]) -> None:
+    def add(piece: NDArray[np.float32], voice: str) -> None:
         at_s = sum(map(len, pieces)) / SAMPLE_RATE_HZ
-        turns.extend(
-            Turn(start_s=at_s + turn.start_s, end_s=at_s + turn.end_s, cluster=turn.cluster) for turn in spoken
-        )
+        turns.append(Turn(start_s=at_s, end_s=at_s + len(piece) / SAMPLE_RATE_HZ, cluster=voice))
         pieces.extend([piece, random.normal(scale=5e-4, size=SAMPLE_RATE_HZ // 2).astype(np.float32)])
 
-    for index, turn in enumerate(turn for turn in reference_turns(recordings) if turn.duration_s > 1.5):
-        own = dialogue[int(turn.start_s * SAMPLE_RATE_HZ) : int(turn.end_s * SAMPLE_RATE_HZ)]
-        add(own, [Turn(start_s=0.0, end_s=len(own) / SAMPLE_RATE_HZ, cluster=turn.cluster)])
-        read = reading[(2 + 6 * (index % 6)) * SAMPLE_RATE_HZ :][: 3 * SAMPLE_RATE_HZ]
-        add(read, [Turn(start_s=0.0, end_s=3.0, cluster="reader")])
-    assert 25 < sum(map(len, pieces)) / SAMPLE_RATE_HZ < 70 and len({turn.cluster for turn in turns}) == 3
+    spoken = [turn for turn in reference_turns(recordings) if turn.duration_s > 1.5]
+    while sum(map(len, pieces)) < seconds * SAMPLE_RATE_HZ:
+        for index in random.permutation(len(spoken)):
+            turn = spoken[index]
+            add(dialogue[int(turn.start_s * SAMPLE_RATE_HZ) : int(turn.end_s * SAMPLE_RATE_HZ)], turn.cluster)
+            if random.random() < 0.5:
+                start = int(random.uniform(2, 35) * SAMPLE_RATE_HZ)
+                add(reading[start : start + 4 * SAMPLE_RATE_HZ], "reader")
+    assert len({turn.cluster for turn in turns}) == 3
     assert_as_good_as_stock(diarizer, stock, np.concatenate(pieces), turns)
 
 

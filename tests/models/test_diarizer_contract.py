@@ -134,8 +134,10 @@ def test_three_hours_fit_into_three_gigabytes() -> None:
     child = Path(__file__).with_name("three_hours.py")
     result = subprocess.run([sys.executable, child], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
-    n_clusters, speech, before, after = map(float, result.stdout.split())
-    assert (n_clusters, speech) == (2, pytest.approx(3 * 3 * 21.6, abs=10))
+    speech, of_two_voices, before, after = map(float, result.stdout.split())
+    assert speech == pytest.approx(3 * 3 * 21.6, abs=10)
+    # A moment that is unclear recurs as often as the dialogue does here, until it is enough for a cluster of its own.
+    assert of_two_voices > 0.99 * speech
     assert 0.1 < before < after < 3.0  # GB
 
 

@@ -3,6 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from channelscribe.contracts import Span
+from channelscribe.errors import MisconfiguredError
 from channelscribe.profiles import BUNDLED
 
 pytestmark = pytest.mark.stages
@@ -33,6 +34,13 @@ def test_a_region_does_not_depend_on_those_before_it(recogniser, dialogue: NDArr
     together = recogniser.transcribe(dialogue, regions).regions
     assert list(together) == [recogniser.transcribe(dialogue, [region]).regions[0] for region in regions]
     assert all(heard.lines for heard in together)
+
+
+def test_another_language_is_refused_and_english_is_not(recogniser, reading: NDArray[np.float32]) -> None:
+    regions = [Span(start_s=1.1, end_s=8.5)]
+    with pytest.raises(MisconfiguredError, match="knows English only, and the channel's option `language` says de"):
+        recogniser.transcribe(reading, regions, "de")
+    assert recogniser.transcribe(reading, regions, "en") == recogniser.transcribe(reading, regions)
 
 
 def test_no_regions(recogniser, dialogue: NDArray[np.float32]) -> None:

@@ -12,6 +12,14 @@ ENCODERS = ("campplus", "wespeaker")
 N_FRAMES = 589
 
 
+@pytest.fixture(autouse=True)
+def as_long_recordings(monkeypatch) -> None:
+    """A fifth of the dialogue's 20 windows are bases, as of a recording of five minutes."""
+    from channelscribe.models import voice_streams
+
+    monkeypatch.setattr(voice_streams, "_ENOUGH_BASES", 4)
+
+
 @pytest.fixture(scope="module", params=ENCODERS)
 def encoder(request, community_folder: Path):
     from pyannote.audio import Model
@@ -57,6 +65,12 @@ def by_itself(encoder, waveform: NDArray[np.float32], mask: NDArray[np.bool_], w
         return np.asarray(encoder._network(torch.from_numpy(piece)[None, None], weights=weights)[0])
 
 
+def embed_some(encoder, waveform, masks, chosen) -> NDArray[np.float32]:
+    from channelscribe.models.voice_streams import embed_speakers
+
+    return embed_speakers(encoder, waveform, masks, chosen)
+
+
 def embed(encoder, waveform, masks) -> NDArray[np.float32]:
     from channelscribe.models.voice_streams import embed_windows
 
@@ -78,6 +92,53 @@ def test_they_are_like_those_of_each_speaker_by_itself(encoder, dialogue, masks)
     assert np.mean([cosine(*both) for both in zip(own, alone, strict=True)]) >= 0.95
     others = [cosine(a, b) for index, a in enumerate(own) for b in alone[index + 1 :]]
     assert np.percentile(others, 10) < 0.8  # another voice's would not do
+
+
+def test_those_of_bases_are_those_of_each_speaker_by_itself(encoder, dialogue, masks) -> None:
+    from channelscribe.models.voice_streams import base_windows
+
+    embedded = embed(encoder, dialogue, masks)
+    bases = base_windows(encoder, len(masks))
+    assert bases == list(range(0, 21, encoder.base_step_s))
+    pairs = [(base, speaker) for base in bases[:-1] for speaker in np.flatnonzero(heard_s(masks)[base] >= 1.0)]
+    assert len(pairs) >= 4
+    likeness = [
+        cosine(embedded[base, speaker], by_itself(encoder, dialogue, masks[base, speaker], base))
+        for base, speaker in pairs
+    ]
+    # An audio's last window is filled up differently, and WeSpeaker's masks are rounded to its frames of 80 ms.
+    assert min(likeness) >= (0.95 if encoder.one_voice else 0.85) and np.median(likeness) >= 0.99
+
+
+def test_a_short_recording_has_more_bases(encoder) -> None:
+    from channelscribe.models.voice_streams import base_windows
+
+    assert base_windows(encoder, 1) == [0]
+    assert base_windows(encoder, 7) == list(range(7))
+    assert len(base_windows(encoder, 14)) == (6 if encoder.one_voice else 14)
+    assert len(base_windows(encoder, 1000)) == (201 if encoder.one_voice else 1000)
+
+
+def test_some_can_be_embedded_by_themselves(dialogue, masks) -> None:
+    from channelscribe.models.campplus import CampPlus
+
+    encoder = CampPlus("cpu")
+    chosen = np.zeros(masks.shape[:2], bool)
+    chosen[::3] = True
+    chosen &= masks.any(axis=2)
+    found = embed_some(encoder, dialogue, masks, chosen)
+    seconds = heard_s(masks)[chosen]
+    assert len(found) == chosen.sum() > 8
+    assert np.array_equal(np.isnan(found).any(axis=1), np.isnan(found).all(axis=1))
+    assert not np.isnan(found[seconds > 0.5]).any() and np.isnan(found[seconds < 0.3]).all()
+    likeness = [
+        cosine(embedding, by_itself(encoder, dialogue, masks[window, speaker], int(window)))
+        for (window, speaker), embedding in zip(np.argwhere(chosen), found, strict=True)
+        if not np.isnan(embedding).any()
+    ]
+    assert min(likeness) >= 0.95 and np.median(likeness) >= 0.99
+    nobody = np.zeros((1, 2, N_FRAMES), bool)
+    assert np.isnan(embed_some(encoder, dialogue, nobody, np.ones((1, 2), bool))).all()
 
 
 def test_those_who_are_heard_too_little_have_none(encoder, dialogue, masks) -> None:

@@ -57,6 +57,28 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     get_settings.cache_clear()
 
 
+@pytest.fixture(scope="session")
+def stages_python() -> Path:
+    """The stages' own interpreter, as it was set before a test changed that."""
+    interpreter = get_settings().stages_interpreter
+    if not interpreter.exists():
+        pytest.skip("the stages' environment is not there")
+    return interpreter
+
+
+@pytest.fixture
+def reading(stages_python: Path) -> Path:
+    """A real recording, of the stages' environment."""
+    (found,) = stages_python.parents[1].glob("lib/python*/site-packages/moonshine_voice/assets/two_cities.wav")
+    return found
+
+
+@pytest.fixture
+def set_status(workspace: Workspace) -> Callable[[str, str, str], None]:
+    """Record how a stage stands for a video: its id, the stage, the state."""
+    return lambda video_id, stage, state: write_status(workspace, video_id, stage, state)
+
+
 @pytest.fixture
 def behave(workspace: Workspace) -> Callable[..., None]:
     """Say what the stage program is to do."""

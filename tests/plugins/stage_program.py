@@ -14,6 +14,8 @@ from channelscribe.workspace import Workspace, now
 assert sys.argv[1] == "-m"
 stage = sys.argv[2].removeprefix("channelscribe.stages.")
 options = parser(stage).parse_args(sys.argv[3:])
+with (options.data_root / "calls.jsonl").open("a") as calls:
+    calls.write(json.dumps({"stage": stage, "videos": options.video_ids, "force": options.force}) + "\n")
 behaviour = json.loads((options.data_root / "behaviour.json").read_text())
 
 for line in behaviour.get("lines", []):
@@ -31,6 +33,7 @@ if "state" in behaviour:
                 exit_code=behaviour["code"],
                 reason=behaviour["reason"],
                 at=now(),
+                again=options.force and behaviour["state"] in ("running", "failed"),
             )
         )
 if "leave_behind" in behaviour:

@@ -33,7 +33,7 @@ HANG = 'for v in $videos; do status $v running null "Running."; done; echo at wo
 def task_instance(map_index=0, try_number=1):
     return SimpleNamespace(
         dag_id="d", run_id="manual__1+00:00", task_id="ingest_video.diarize", map_index=map_index,
-        try_number=try_number,
+        try_number=try_number, max_tries=0,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from channelscribe_airflow.process_operator import ProcessStageOperator
 
 pytestmark = pytest.mark.airflow
 
-CONTEXT = {"ti": SimpleNamespace(map_index=0)}
+CONTEXT = {"ti": SimpleNamespace(map_index=0, try_number=1, max_tries=0)}
 DONE = {"code": 0, "state": "done", "reason": "Done."}
 
 

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from channelscribe.cli import app
 from channelscribe.errors import BadInputError, ChannelscribeError
 from channelscribe.settings import get_settings
-from channelscribe.store.presentation import clock
+from channelscribe.wording import clock
 
 
 @pytest.fixture

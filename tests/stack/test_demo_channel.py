@@ -8,6 +8,7 @@ import wave
 import pytest
 
 from channelscribe.errors import MisconfiguredError
+from channelscribe.settings import get_settings
 from channelscribe.stack.demo_channel import RECORDINGS, DemoChannel, recording_paths
 
 
@@ -24,11 +25,14 @@ def interpreter(tmp_path):
 
 
 @pytest.fixture
-def channel(interpreter):
+def channel(interpreter, monkeypatch):
     with DemoChannel(0, recording_paths(interpreter)) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
+        monkeypatch.setenv("CHANNELSCRIBE_DEMO_PORT", str(server.server_port))
+        get_settings.cache_clear()
         yield f"http://127.0.0.1:{server.server_port}"
+        get_settings.cache_clear()
         server.shutdown()
         thread.join()
 
@@ -37,7 +41,7 @@ def test_yt_dlp_lists_every_recording(channel):
     pytest.importorskip("yt_dlp", reason="is in Airflow's environment")
     from channelscribe.channels.listing import list_channel
 
-    videos = list_channel(f"{channel}/feed.xml")
+    videos = [one.video for one in list_channel(f"{channel}/feed.xml")[0]]
     assert [video.title for video in videos] == [recording.title for recording in RECORDINGS]
     assert [video.duration_s for video in videos] == [2.0, 3.0, 4.0]
     assert [video.published_at for video in videos] == [recording.published_at for recording in RECORDINGS]

@@ -87,6 +87,27 @@ def test_an_interrupted_set_up_is_done_again(setup, tmp_path, left):
     assert not setup.is_current(tmp_path, "airflow", dev=False)
 
 
+def test_the_newest_yt_dlp_needs_an_environment_to_go_into(setup, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        setup.update_ytdlp(tmp_path)
+    assert "run `make setup` first" in one_line(capsys)
+
+
+def test_only_yt_dlp_is_upgraded_and_the_environment_stays_current(setup, tmp_path, monkeypatch):
+    commands = []
+    folder = tmp_path / "venv" / "airflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "stamp.json").write_text('{"key": "k"}')
+    monkeypatch.setattr(setup, "installed_uv", lambda home: "uv")
+    monkeypatch.setattr(setup, "run", lambda command, environment=None: commands.append(command))
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, "2026.1.1", ""))
+    setup.update_ytdlp(tmp_path)
+    (command,) = commands
+    upgraded = [command[index + 1] for index, word in enumerate(command) if word == "--upgrade-package"]
+    assert upgraded == ["yt-dlp", "yt-dlp-ejs"] and "--upgrade" not in command
+    assert (folder / "stamp.json").read_text() == '{"key": "k"}'
+
+
 def test_clean_removes_what_was_written_and_nothing_else(setup, tmp_path):
     home = tmp_path / "home"
     for name in (*setup.WRITTEN, "mine"):

@@ -34,9 +34,17 @@ def test_three_voices_give_an_operating_point_between_them(save, speech, tmp_pat
     assert 0.4 < found.threshold < 0.75
     assert 0 <= found.margin < 0.3
     assert 0.1 < found.max_variance < 0.4
+    assert 0.4 < found.same_voice < 0.8
     assert "silent.wav: It is silent" in printed
     assert "lonely has 1 good clips, and 2 are needed" in printed
-    for words in (f"{found.n_target} target and", f"threshold {found.threshold:.3f}", "strangers", "pure and", "mixed"):
+    for words in (
+        f"{found.n_target} target and",
+        f"threshold {found.threshold:.3f}",
+        "strangers",
+        "pure and",
+        "mixed",
+        "pairs of clips",
+    ):
         assert words in printed
 
 

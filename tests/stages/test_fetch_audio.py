@@ -15,6 +15,7 @@ import pytest
 from channelscribe.channels.listing import list_channel
 from channelscribe.contracts import Audio
 from channelscribe.profiles import BUNDLED
+from channelscribe.settings import get_settings
 from channelscribe.workspace import Workspace
 
 
@@ -24,7 +25,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def feed_url(tmp_path: Path) -> Iterator[str]:
+def feed_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("CHANNELSCRIBE_ALLOW_PRIVATE_ADDRESSES", "true")
+    get_settings.cache_clear()
     folder = tmp_path / "site"
     folder.mkdir()
     with wave.open(str(folder / "good.wav"), "wb") as file:
@@ -44,11 +47,12 @@ def feed_url(tmp_path: Path) -> Iterator[str]:
     yield url + "/feed.xml"
     server.shutdown()
     server.server_close()
+    get_settings.cache_clear()
 
 
 def test_feed_is_fetched_by_the_program(feed_url: str, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "data")
-    videos = list_channel(feed_url)
+    videos = [one.video for one in list_channel(feed_url)[0]]
     for video in videos:
         workspace.write_video(video)
     broken, good, missing = (video.video_id for video in videos)
@@ -71,6 +75,7 @@ def test_feed_is_fetched_by_the_program(feed_url: str, tmp_path: Path) -> None:
         assert status is not None
         assert (status.state, status.exit_code) == ("failed", 65)
         assert reason in status.reason
+        assert status.availability == ("removed" if video_id == missing else None)
         assert [path.name for path in workspace.stage_dir(video_id, "fetch_audio").iterdir()] == ["status.json"]
     assert sorted(path.name for path in workspace.stage_dir(good, "fetch_audio").iterdir()) == sorted(
         [artifact.folder.name, "status.json"]

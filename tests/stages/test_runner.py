@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from channelscribe.contracts import Video
-from channelscribe.errors import BadInputError, ExitCode, MisconfiguredError, TryAgainError
+from channelscribe.errors import BadInputError, ExitCode, MisconfiguredError, RateLimitedError, TryAgainError
 from channelscribe.profiles import BUNDLED, Profile
 from channelscribe.stages import engines, runner
 from channelscribe.stages.runner import Job, Outcome, Run, Stage, main, parser
@@ -39,6 +39,8 @@ class Fetch(Stage):
                     raise BadInputError("It is bad.")
                 case "later":
                     raise TryAgainError("Later.")
+                case "patience":
+                    raise RateLimitedError("Not now.")
                 case "memory":
                     raise MemoryError
                 case "disk":
@@ -137,6 +139,16 @@ def test_second_run_does_nothing_and_force_does_it_again(workspace: Workspace) -
     assert status.state == "present"
     assert Run(stage, BUNDLED, workspace, force=True)(["a"]) is ExitCode.DONE
     assert stage.done == ["a", "a"]
+    status = workspace.read_status("a", "fetch_audio")
+    assert status is not None and not status.again
+
+
+def test_what_was_to_be_done_again_and_failed_says_so(workspace: Workspace) -> None:
+    record(workspace, "a", "later")
+    for force in (True, False):
+        Run(Fetch(), BUNDLED, workspace, force=force)(["a"])
+        status = workspace.read_status("a", "fetch_audio")
+        assert status is not None and status.state == "failed" and status.again is force
 
 
 @pytest.mark.parametrize(
@@ -341,6 +353,43 @@ def test_other_parameters_make_another_artifact_beside_the_first(workspace: Work
     assert stage.done == ["a", "a"]
     folders = {workspace.require("a", "fetch_audio", profile).folder for profile in (BUNDLED, other)}
     assert len(folders) == 2
+
+
+class Transcribe(Stage):
+    """Writes the parameters that it goes by."""
+
+    name = "transcribe"
+
+    def process(self, job: Job, engine: Any) -> Outcome:
+        (job.out / "parameters.txt").write_text(str(dict(job.spec.parameters)))
+        return Outcome(audio_s=2.5, summary="Written.")
+
+
+def test_the_language_of_a_channel_is_part_of_what_transcribe_makes(workspace: Workspace, engine_module: Any) -> None:
+    video_id = record(workspace, "a")
+    for stage in (Fetch(), Diarize(), Transcribe()):
+        assert Run(stage, BUNDLED, workspace)([video_id]) == ExitCode.DONE
+    detected = workspace.require(video_id, "transcribe", BUNDLED)
+    assert "language" not in detected.manifest.parameters
+
+    workspace.write_video(workspace.read_video(video_id).model_copy(update={"language": "de"}))
+    for stage in ("fetch_audio", "diarize"):
+        assert workspace.current(video_id, stage, BUNDLED) is not None
+    assert workspace.current(video_id, "transcribe", BUNDLED) is None
+    assert Run(Transcribe(), BUNDLED, workspace)([video_id]) == ExitCode.DONE
+    told = workspace.require(video_id, "transcribe", BUNDLED)
+    assert told.manifest.parameters["language"] == "de"
+    assert "'language': 'de'" in (told.folder / "parameters.txt").read_text()
+
+    # As before it was told, the first result holds.
+    workspace.write_video(workspace.read_video(video_id).model_copy(update={"language": None}))
+    assert workspace.require(video_id, "transcribe", BUNDLED).folder == detected.folder
+
+
+def test_a_site_that_asks_for_patience_is_named_in_the_status(workspace: Workspace) -> None:
+    assert Run(Fetch(), BUNDLED, workspace)([record(workspace, "a", "patience")]) == ExitCode.TRY_AGAIN
+    status = workspace.read_status("a", "fetch_audio")
+    assert status is not None and (status.rate_limited, status.reason) == (True, "Not now.")
 
 
 def test_later_stage_is_redone_only_if_its_input_changed(workspace: Workspace, engine_module: Any) -> None:

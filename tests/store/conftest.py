@@ -13,6 +13,7 @@ import pytest
 
 from channelscribe.contracts import (
     Audio,
+    Calibration,
     Chunk,
     Chunks,
     Cluster,
@@ -29,7 +30,7 @@ from channelscribe.contracts import (
     Video,
     Word,
 )
-from channelscribe.profiles import BUNDLED, Profile
+from channelscribe.profiles import BUNDLED, STAGES, Profile
 from channelscribe.workspace import MANIFEST, Workspace, describe_outputs, digest_of, fingerprint
 
 WORD_S = 0.5
@@ -209,7 +210,7 @@ def write_script(
     for stage, files in script.files().items():
         if stages is not None and stage not in stages:
             continue
-        inputs = workspace.current_inputs(script.video_id, stage, script.profile)
+        inputs = {name: workspace.current(script.video_id, name, script.profile) for name in STAGES[stage].inputs}
         digests = {name: artifact.manifest.digest for name, artifact in inputs.items() if artifact}
         spec = script.profile.stages[stage]
         name = fingerprint(stage, spec, digests)
@@ -283,12 +284,12 @@ class Studio:
 
     def enroll(self, name: str, *voices: np.ndarray, clip: str = "", model: tuple[str, str] = VOICE_MODEL) -> str:
         """Enroll a voice from a clip of its own, with as many voice embeddings as are given."""
-        from channelscribe.store.enrollments import enroll
+        from channelscribe.store.speakers.enrollments import enroll
 
         return enroll(self.connection, name, enrollment(clip or f"{name}.wav", len(voices), model), np.array(voices))
 
     def relabel(self, model: tuple[str, str] = VOICE_MODEL):
-        from channelscribe.store.labels import relabel
+        from channelscribe.store.speakers.labels import relabel
 
         return relabel(self.connection, model)
 
@@ -322,6 +323,18 @@ def voice():
 @pytest.fixture
 def studio(tmp_path, archive) -> Studio:
     return Studio(Workspace(tmp_path), archive)
+
+
+@pytest.fixture
+def model(studio) -> tuple[str, str]:
+    """The voice model, calibrated."""
+    from channelscribe.store.speakers.enrollments import store_calibration
+
+    known = {"n_speakers": 4, "n_target": 40, "n_impostor": 120, "eer": 0.02, "false_accept_rate": 0.01}
+    point = {"threshold": 0.6, "margin": 0.1, "max_variance": 0.4, "same_voice": 0.7}
+    calibration = Calibration(model=VOICE_MODEL[0], revision=VOICE_MODEL[1], **known, **point)
+    store_calibration(studio.connection, calibration)
+    return VOICE_MODEL
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from channelscribe.errors import BadInputError, MisconfiguredError, TryAgainError
 from channelscribe.profiles import BUNDLED
 from channelscribe.settings import Settings
-from channelscribe.store import enrolling
-from channelscribe.store.enrolling import embed_clips, enroll_clips, measure_calibration
+from channelscribe.store.speakers import enrolling
+from channelscribe.store.speakers.enrolling import embed_clips, enroll_clips, measure_calibration
 
 PROGRAM = Path(__file__).parents[1].joinpath("voice_programs.py").read_text()
 SPEC = BUNDLED.stages["identify_speakers"]

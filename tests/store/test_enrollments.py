@@ -3,7 +3,8 @@
 import pytest
 
 from channelscribe.errors import BadInputError
-from channelscribe.store.enrollments import checked_name, forget, list_speakers
+from channelscribe.store.speakers.edits import name_cluster, undo
+from channelscribe.store.speakers.enrollments import checked_name, forget, list_speakers, where_heard
 
 TWO = (("SPEAKER_00", 0.0, "It was the best of times"), ("SPEAKER_01", 5.0, "it was the worst of times"))
 ROWS = "SELECT name, source, start_s, end_s, speech_s, snr_db FROM enrollments JOIN speakers USING (speaker_id)"
@@ -53,8 +54,8 @@ def test_a_voice_of_another_dimension_is_refused(studio, voice):
         ("a\x00b", "needs a name"),
         ("a\x1b[31m", "needs a name"),
         ("x" * 101, "too long"),
-        ("SPEAKER_00", "what an unknown voice of a video is called"),
-        ("speaker_12", "what an unknown voice of a video is called"),
+        ("SPEAKER_00", "what an unknown voice is called"),
+        ("speaker_12", "what an unknown voice is called"),
     ],
 )
 def test_what_is_no_name_is_refused_in_one_line(name, reason):
@@ -80,8 +81,9 @@ def test_the_speakers_are_listed_with_what_they_are_known_by(studio, script, voi
         "UPDATE clusters SET speaker_id = 3, speaker_matched = false WHERE cluster = 'SPEAKER_01' AND video_id = 'v2'"
     )
     ada, bob, zoe = list_speakers(studio.connection)
-    assert (ada.name, ada.n_clips, ada.n_voice_embeddings, ada.speech_s, ada.n_videos) == ("ada", 2, 3, 40.0, 2)
-    assert (bob.name, bob.n_clips, bob.n_videos) == ("Bob", 1, 0)
+    assert (ada.name, ada.n_clips, ada.n_voice_embeddings, ada.n_videos) == ("ada", 2, 3, 2)
+    assert ada.speech_s == sum(place.speech_s for place in where_heard(studio.connection, "ada")[1]) > 0
+    assert (bob.name, bob.n_clips, bob.n_videos, bob.speech_s) == ("Bob", 1, 0, 0)
     assert (zoe.name, zoe.n_clips, zoe.n_videos, zoe.models) == ("Zoe", 0, 1, ())
 
 
@@ -89,16 +91,16 @@ def test_a_forgotten_voice_leaves_no_trace(studio, script, voice):
     lines = (*TWO, ("SPEAKER_02", 10.0, "the age of wisdom"), ("SPEAKER_02", 15.0, "the age of foolishness"))
     mixed = {"variances": {"SPEAKER_02": 0.9}, "turn_voices": {10.0: voice("SPEAKER_00"), 15.0: voice("b")}}
     studio.add(script(lines, **mixed))
+    studio.relabel()
     untouched = studio.snapshot()
     studio.enroll("Ada", voice("SPEAKER_00"), clip="one.wav")
     studio.enroll("Ada", voice("SPEAKER_00"), clip="two.wav")
     studio.relabel()
     assert list(studio.said_by().values()).count("Ada") == 2
     gone = forget(studio.connection, "ada")
-    assert (gone.name, gone.n_clips, gone.n_clusters, gone.n_utterances, gone.n_kept) == ("Ada", 2, 1, 2, 0)
-    (model,) = gone.models
+    assert (gone.name, gone.n_clips, gone.n_clusters, gone.n_utterances, gone.n_by_hand) == ("Ada", 2, 1, 2, 0)
     assert not {"Ada"} & set(studio.said_by().values())
-    studio.relabel(model)
+    studio.relabel()
     after = studio.snapshot()
     content = {table: [row[1] for row in rows] for table, rows in after.items() if table != "videos"}
     assert content == {table: [row[1] for row in rows] for table, rows in untouched.items() if table != "videos"}
@@ -117,15 +119,17 @@ def test_forgetting_lets_the_runner_up_have_the_voice(studio, script, voice):
     assert studio.said_by()["v1", 0] == "Bob"
 
 
-def test_what_a_person_named_outlives_forgetting(studio, script, voice):
+def test_what_a_person_named_is_forgotten_too_and_cannot_be_undone(studio, script, voice):
     studio.enroll("Ada", voice("SPEAKER_00"))
     studio.add(script(TWO))
-    studio.rows("UPDATE clusters SET speaker_id = 1, speaker_matched = false WHERE cluster = 'SPEAKER_01'")
+    name_cluster(studio.connection, ("v1", "SPEAKER_01"), "Ada")
     gone = forget(studio.connection, "Ada")
-    assert (gone.n_clusters, gone.n_utterances, gone.n_kept) == (1, 1, 1)
+    assert (gone.n_clusters, gone.n_utterances, gone.n_by_hand) == (2, 2, 1)
     studio.relabel()
-    assert studio.said_by() == {("v1", 0): "SPEAKER_00", ("v1", 1): "Ada"}
+    assert studio.said_by() == {("v1", 0): "SPEAKER_00", ("v1", 1): "SPEAKER_01"}
     assert studio.rows("SELECT count(*) FROM enrollments") == [(0,)]
+    with pytest.raises(BadInputError, match="nothing to undo"):
+        undo(studio.connection)
 
 
 def test_nobody_of_that_name(studio):

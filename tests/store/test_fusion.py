@@ -2,7 +2,7 @@
 
 import pytest
 
-from channelscribe.store.fusion import reciprocal_rank_fusion
+from channelscribe.store.search.fusion import reciprocal_rank_fusion
 
 
 def test_scores_are_those_of_the_paper():

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from channelscribe.contracts import Calibration
 from channelscribe.profiles import BUNDLED
 from channelscribe.store.connection import connect
-from channelscribe.store.enrollments import store_calibration
-from channelscribe.store.labels import BATCH_VIDEOS, Labelled, lock_voices
+from channelscribe.store.speakers import labels
+from channelscribe.store.speakers.enrollments import store_calibration
+from channelscribe.store.speakers.labels import BATCH_VIDEOS, Labelled, lock_voices
+from channelscribe.store.speakers.names import lock_video
 
 TWO = (("SPEAKER_00", 0.0, "It was the best of times"), ("SPEAKER_01", 5.0, "it was the worst of times"))
 MODEL = (BUNDLED.stages["identify_speakers"].model, BUNDLED.stages["identify_speakers"].revision)
@@ -22,7 +25,7 @@ NAMES = "SELECT cluster, name, speaker_matched FROM clusters LEFT JOIN speakers 
 def calibration(**changes) -> Calibration:
     known = {
         "model": MODEL[0], "revision": MODEL[1], "n_speakers": 4, "n_target": 40, "n_impostor": 120, "eer": 0.02,
-        "false_accept_rate": 0.01, "threshold": 0.6, "margin": 0.1, "max_variance": 0.4,
+        "false_accept_rate": 0.01, "threshold": 0.6, "margin": 0.1, "max_variance": 0.4, "same_voice": 0.7,
     }  # fmt: skip
     return Calibration(**{**known, **changes})
 
@@ -67,6 +70,20 @@ def test_relabelling_writes_only_what_differs_and_a_load_finds_it_done(studio, s
     labelled = studio.relabel()
     assert (labelled.n_clusters, labelled.n_utterances) == (0, 0)
     assert studio.snapshot()["turn_voice_embeddings"] == before["turn_voice_embeddings"]
+
+
+def test_a_video_that_another_model_took_over_meanwhile_is_left_to_it(studio, script, voice, archive_dsn, monkeypatch):
+    studio.add(script(TWO[:1], voices={"SPEAKER_00": voice("a")}))
+    studio.enroll("Ada", voice("a"))
+
+    def loaded_by_another_model(cursor, video_id):
+        with closing(connect(archive_dsn)) as connection, connection, connection.cursor() as other:
+            other.execute("UPDATE stage_runs SET model = 'other' WHERE stage = 'identify_speakers'")
+        lock_video(cursor, video_id)
+
+    monkeypatch.setattr(labels, "lock_video", loaded_by_another_model)
+    assert studio.relabel() == Labelled()
+    assert studio.rows(NAMES) == [("SPEAKER_00", None, False)]
 
 
 def test_a_load_and_a_relabelling_come_to_the_same(studio, script, voice):
@@ -254,8 +271,9 @@ def test_loads_and_relabellings_at_once_do_not_collide(studio, script, voice, ar
         "load_video(connect(sys.argv[1]), Workspace(Path(sys.argv[2])), f'v{n}', BUNDLED, 'run')"
     )
     relabel = (
-        "import sys; from channelscribe.store.connection import connect; from channelscribe.store.labels import "
-        f"relabel\nfor n in range(6): relabel(connect(sys.argv[1]), {MODEL!r})"
+        "import sys\nfrom channelscribe.store.connection import connect\n"
+        "from channelscribe.store.speakers.labels import relabel\n"
+        f"for n in range(6): relabel(connect(sys.argv[1]), {MODEL!r})"
     )
     root = str(studio.workspace.data_root)
     programs = [subprocess.Popen([sys.executable, "-c", code, archive_dsn, root]) for code in (load, relabel, relabel)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from channelscribe.store.links import link_at
+from channelscribe.store.links import link_at, youtube_id
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,22 @@ from channelscribe.store.links import link_at
 )
 def test_the_link_opens_at_the_second(url, start_s, link):
     assert link_at(url, start_s) == link
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=3", "dQw4w9WgXcQ"),
+        ("https://youtu.be/dQw4w9WgXcQ?t=3", "dQw4w9WgXcQ"),
+        ("https://m.youtube.com/shorts/dQw4w9WgXcQ", "dQw4w9WgXcQ"),
+        ("https://notyoutube.com/watch?v=dQw4w9WgXcQ", None),
+        ("https://www.youtube.com/watch?v=dQw4w9WgXc", None),
+        ("https://www.youtube.com/watch?v=dQw4w9W%22%3E%3C", None),
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcé", None),
+        ("javascript://www.youtube.com/watch?v=dQw4w9WgXcQ", None),
+        ("http://[youtube.com/watch?v=dQw4w9WgXcQ", None),
+        ("", None),
+    ],
+)
+def test_the_id_of_a_youtube_video(url, found):
+    assert youtube_id(url) == found

@@ -2,7 +2,7 @@
 
 import pytest
 
-from channelscribe.store.matching import MatchedWord, best_run
+from channelscribe.store.search.matching import MatchedWord, best_run
 
 
 def _words(text: str, query: str) -> list[MatchedWord]:

@@ -1,16 +1,22 @@
 """Search on the real server."""
 
+import io
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
 from psycopg2 import sql
+from rich.console import Console
 
 from channelscribe.errors import BadInputError, MisconfiguredError
 from channelscribe.profiles import BUNDLED
 from channelscribe.store.connection import open_connection
 from channelscribe.store.models import find_model
-from channelscribe.store.search import by_meaning_statement, search
+from channelscribe.store.search.hybrid import search
+from channelscribe.store.search.narrowing import Narrowing
+from channelscribe.store.search.nearest import by_index
+from channelscribe.store.search.presentation import as_json, print_hits
 
 SPEC = BUNDLED.stages["embed_text"]
 MODEL = (SPEC.model, SPEC.revision)
@@ -149,6 +155,45 @@ def test_since_keeps_that_day_and_later(studio, script):
     assert {hit.video_id for hit in hits} == {"v2", "v3"}
 
 
+def test_until_keeps_that_day_and_earlier(studio, script):
+    for video_id, moment in (
+        ("v1", datetime(2026, 5, 1, 12, tzinfo=UTC)),
+        ("v2", datetime(2026, 5, 2, 23, 59, 59, tzinfo=UTC)),
+        ("v3", datetime(2026, 5, 3, tzinfo=UTC)),
+    ):
+        studio.add(script(TALE, video_id=video_id, video={"published_at": moment}))
+    hits = search(studio.connection, "spring", axis(0), MODEL, until=date(2026, 5, 2), limit=50)
+    assert {hit.video_id for hit in hits} == {"v1", "v2"}
+    both = {"since": date(2026, 5, 2), "until": date(2026, 5, 2)}
+    assert {hit.video_id for hit in search(studio.connection, "spring", axis(0), MODEL, **both)} == {"v2"}
+
+
+def test_video_filters_by_id_and_url(studio, script):
+    for video_id in ("v1", "v2"):
+        studio.add(script(TALE, video_id=video_id, video={"url": f"https://example.org/{video_id}.mp3"}))
+
+    def found(video: str) -> set[str]:
+        return {hit.video_id for hit in search(studio.connection, "spring", axis(0), MODEL, video=video)}
+
+    assert found("v2") == found("https://example.org/v2.mp3") == {"v2"}
+    assert found("v") == found("https://example.org/") == set()
+
+
+def test_hits_of_one_video_can_be_shown_together(studio, script):
+    studio.add(script(TALE, video={"title": "The first"}))
+    studio.add(script(TALE, video_id="v2", video={"title": "The second"}))
+    hits = search(studio.connection, "spring or everything", None, MODEL, limit=50)
+    printed = Console(file=io.StringIO(), width=200)
+    print_hits(printed, hits, by_video=True)
+    lines = printed.file.getvalue().splitlines()
+    titles = [line for line in lines if line.startswith("The ")]
+    assert len(titles) == 2 and {title[:9] for title in titles} == {"The first", "The secon"}
+    times = [line.split()[0] for line in lines if "SPEAKER_" in line]
+    assert len(times) == len(hits)
+    half = len(times) // 2
+    assert times[:half] == sorted(times[:half]) and times[half:] == sorted(times[half:])
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -211,7 +256,7 @@ def test_two_models_side_by_side_each_use_their_own_index(studio, script, text_m
         cursor.execute("SET LOCAL enable_sort = off")
         for (name, revision), vector in ((MODEL, axis(0)), (("other", "1"), axis(0, 8))):
             model = find_model(cursor, "text", name, revision)
-            statement = by_meaning_statement(model, sql.SQL("true"))
+            statement = by_index(model, Narrowing())
             cursor.execute(sql.SQL("EXPLAIN ") + statement, {"vector": vector, "candidates": 10})
             plan = "\n".join(row[0] for row in cursor)
             assert f"Index Scan using text_embeddings_hnsw_{model.model_id} on text_embeddings" in plan
@@ -245,3 +290,18 @@ def test_a_filter_still_finds_what_is_far_from_the_query(studio, script):
     studio.rows("SET enable_sort = off")
     hits = search(studio.connection, "zzz", axis(0), MODEL, channel="Far")
     assert [hit.video_id for hit in hits] == ["far"]
+
+
+def test_what_the_site_no_longer_has_is_marked(studio, script):
+    studio.add(script())
+    assert search(studio.connection, "best", None, MODEL)[0].availability is None
+    studio.rows(
+        "INSERT INTO listed_videos (video_id, source_id, url, title, kind, availability) "
+        "VALUES ('v1', 'v1', 'u', 't', 'video', 'removed')"
+    )
+    (hit,) = search(studio.connection, "best", None, MODEL)
+    assert as_json(hit)["availability"] == "removed"
+    for by_video in (False, True):
+        console = Console(file=io.StringIO(), width=200)
+        print_hits(console, [hit, replace(hit, availability="public")], by_video=by_video)
+        assert console.file.getvalue().count("(Classics, 2026-01-01, removed at the source)") == 1

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from channelscribe.audio import AudioFacts, copy_audio_stream, probe
+from channelscribe.channels.addresses import only_public_addresses
 from channelscribe.channels.ytdlp import base_options, is_disk_full, is_not_yet_available, translate
 from channelscribe.contracts import Audio
-from channelscribe.errors import BadInputError, TryAgainError
+from channelscribe.errors import BadInputError, TryAgainError, UnavailableError
+from channelscribe.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,8 @@ _LOCK = "lock"
 # Headers round, and encoders pad: only a file that lacks more than this share, and this many seconds, is cut off.
 _WHOLE_SHARE = 0.9
 _WHOLE_SLACK_S = 2.0
+# Of a stream that ended just now, YouTube has the last two hours alone.
+_INCOMPLETE = ("is_live", "post_live")
 
 
 def fetch(url: str, format_selector: str, partial: Path, out: Path) -> tuple[Path, Audio]:
@@ -37,7 +41,8 @@ def fetch(url: str, format_selector: str, partial: Path, out: Path) -> tuple[Pat
         The moved file, and what it holds.
 
     Raises:
-        BadInputError: the item is gone, or its file is no audio, empty, damaged or cut off.
+        UnavailableError: the site does not hand it out, or not yet.
+        BadInputError: its file is no audio, empty, damaged or cut off, or it is too long or too large.
         TryAgainError: the network, the site or the disk is at fault.
     """
     try:
@@ -102,6 +107,7 @@ def _download(url: str, format_selector: str, folder: Path) -> Path:
     from yt_dlp import YoutubeDL
     from yt_dlp.utils import YoutubeDLError
 
+    limits = _Limits(url, folder)
     options = base_options() | {
         "format": format_selector,
         "paths": {"home": str(folder)},
@@ -114,15 +120,15 @@ def _download(url: str, format_selector: str, folder: Path) -> Path:
         "postprocessors": [],
         "fixup": "never",
         "updatetime": False,
-        "progress_hooks": [_Progress()],
-        "match_filter": _not_live,
+        "progress_hooks": [_Progress(limits)],
+        "match_filter": limits.refuse,
     }
     try:
-        with YoutubeDL(options) as downloader:
+        with only_public_addresses(), YoutubeDL(options) as downloader:
             result: dict[str, Any] | None = downloader.extract_info(url, download=True)
     except YoutubeDLError as error:
         if is_not_yet_available(error):
-            raise TryAgainError(f"{url} is live or yet to come: try again when it is over.") from error
+            raise UnavailableError(f"{url} is yet to come: it is fetched when it is complete.", "upcoming") from error
         if is_disk_full(error):
             raise _disk_full(folder) from error
         if "Did not get any data blocks" in str(error):
@@ -130,27 +136,70 @@ def _download(url: str, format_selector: str, folder: Path) -> Path:
         raise translate(error, url) from error
     while result and result.get("entries"):
         result = result["entries"][0]
+    if (result or {}).get("live_status") in _INCOMPLETE:
+        raise UnavailableError(f"{url} is live, or was until now: it is fetched when it is complete.", "live")
     done = (result or {}).get("requested_downloads") or []
     if not done:
-        if (result or {}).get("is_live"):
-            raise TryAgainError(f"{url} is live: try again when it is over.")
         raise BadInputError(f"No audio was found at {url}: check the URL in a browser.")
     return Path(done[0]["filepath"])
 
 
-def _not_live(info: dict[str, Any], *, incomplete: bool) -> str | None:
-    """Keep yt-dlp from recording a live stream for as long as it lasts."""
-    return "live" if info.get("is_live") and not incomplete else None
+class _Limits:
+    """What is not fetched: live streams until their recording is complete, what is too long, and what is too large."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        settings = get_settings()
+        self._url, self._folder = url, folder
+        self._most_s, self._most_bytes = settings.max_hours * 3600, settings.max_download_gib * 2**30
+        self._room_bytes = settings.min_free_gib * 2**30
+
+    def refuse(self, info: dict[str, Any], *, incomplete: bool) -> str | None:
+        """A reason not to fetch an item, for yt-dlp.
+
+        Raises:
+            BadInputError: it is too long or too large.
+            TryAgainError: the disk has no room for it.
+        """
+        if incomplete:
+            return None
+        duration_s = info.get("duration")
+        if duration_s and duration_s > self._most_s:
+            raise BadInputError(
+                f"{self._url} lasts {duration_s / 3600:.1f} h: longer than CHANNELSCRIBE_MAX_HOURS allows."
+            )
+        self.check(info.get("filesize") or info.get("filesize_approx") or 0)
+        return "live" if info.get("live_status") in _INCOMPLETE else None
+
+    def check(self, n_bytes: float, n_there: float = 0) -> None:
+        """Check a size, of which some is on the disk already.
+
+        Raises:
+            BadInputError: it is too large.
+            TryAgainError: the disk has no room for it.
+        """
+        if n_bytes > self._most_bytes:
+            raise BadInputError(
+                f"{self._url} is of {n_bytes / 2**30:.1f} GiB: larger than CHANNELSCRIBE_MAX_DOWNLOAD_GIB allows."
+            )
+        free = shutil.disk_usage(self._folder).free
+        if free - max(0, n_bytes - n_there) < self._room_bytes:
+            raise TryAgainError(
+                f"The disk of {self._folder} has {free / 2**30:.1f} GiB left, too little for {self._url}: "
+                "free some space, or lower CHANNELSCRIBE_MIN_FREE_GIB."
+            )
 
 
 class _Progress:
-    """Logs a plain line now and then."""
+    """Watches the size, which many sites tell late or never, and logs a plain line now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: _Limits) -> None:
+        self._limits = limits
         self._last_s = time.monotonic()
 
     def __call__(self, state: dict[str, Any]) -> None:
         now_s = time.monotonic()
+        done = state.get("downloaded_bytes") or 0
+        self._limits.check(max(done, state.get("total_bytes") or 0), done)
         if state.get("status") != "downloading" or now_s - self._last_s < _PROGRESS_EVERY_S:
             return
         self._last_s = now_s

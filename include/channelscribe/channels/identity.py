@@ -7,6 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_TITLE = 300
+# Format characters that emoji and several scripts need within words.
+_JOINERS = "\u200c\u200d"
 
 
 def video_id_of(extractor: str, source_id: str) -> str:
@@ -44,20 +46,28 @@ def source_id_of_feed_item(guid: str, feed_url: str) -> str:
     return guid if is_global else f"{source_id_of_url(feed_url)} {guid}"
 
 
+def is_unseen(character: str) -> bool:
+    """Whether a character commands instead of showing: control, direction override, line separator, surrogate."""
+    return character not in _JOINERS and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without what commands a terminal or a page, and without runs of spaces; maybe empty."""
+    kept = []
+    for character in text:
+        if not is_unseen(character):
+            kept.append(character)
+        elif unicodedata.category(character) != "Cf":
+            kept.append(" ")
+    return " ".join("".join(kept).split())
+
+
 def clean_title(title: str | None) -> str:
     """A title fit for one line of a page: no control characters, no direction overrides, no runs of spaces, bounded.
 
     Letters of all scripts stay; HTML stays as the text it is, to be escaped where it is shown.
     """
-    kept = []
-    for character in title or "":
-        category = unicodedata.category(character)
-        # Joiners are format characters too, but emoji and several scripts need them.
-        if character in "\u200c\u200d" or not category.startswith(("C", "Z")):
-            kept.append(character)
-        elif category != "Cf":
-            kept.append(" ")
-    text = " ".join("".join(kept).split())
+    text = one_line(title or "")
     return text if len(text) <= _MAX_TITLE else text[: _MAX_TITLE - 1].rstrip() + "…"
 
 

@@ -2,44 +2,54 @@
 
 import logging
 import math
-from collections.abc import Iterator
-from datetime import UTC, date, datetime
+import re
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
-
+from channelscribe.channels.addresses import only_public_addresses
 from channelscribe.channels.identity import clean_title, source_id_of_feed_item, source_id_of_url, video_id_of
 from channelscribe.channels.ytdlp import base_options, is_not_yet_available, translate
-from channelscribe.contracts import Video
+from channelscribe.contracts import Availability, Kind, ListedVideo, Video
+from channelscribe.errors import TryAgainError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
 Entry = dict[str, Any]
 
-MAX_ITEMS = 1000
-MAX_DATE_LOOKUPS = 50
+MAX_ITEMS = 20_000
+# These list the newest first; playlists, for one, get their new items at the end.
+_NEWEST_FIRST = re.compile(r"https://www\.youtube\.com/.+/(?:videos|shorts|streams)")
+# A page of YouTube's listings. Pinned and reordered items hide new ones behind known ones, but hardly a page of them.
+KNOWN_IN_A_ROW = 30
 _MAX_NESTING = 2
 _PLAYLISTS = ("playlist", "multi_video")
-# They would fail day after day. They come back when they are done, or are opened to all.
-_UNFINISHED = {"is_live", "is_upcoming", "post_live"}
-_CLOSED = {"private", "premium_only", "subscriber_only", "needs_auth"}
-_PLACEHOLDERS = {"[Private video]", "[Deleted video]"}
+_LIVE: dict[str, Availability] = {"is_live": "live", "is_upcoming": "upcoming", "post_live": "live"}
+_CLOSED: dict[str, Availability] = {
+    "private": "private",
+    "premium_only": "members_only",
+    "subscriber_only": "members_only",
+    "needs_auth": "age_restricted",
+}
+_PLACEHOLDERS: dict[str, Availability] = {"[Private video]": "private", "[Deleted video]": "removed"}
 
 
-def list_channel(channel_url: str, since: date | None = None, max_items: int = MAX_ITEMS) -> list[Video]:
+def list_channel(
+    channel_url: str, known_ids: Collection[str] = (), max_items: int = MAX_ITEMS
+) -> tuple[list[ListedVideo], bool]:
     """List a channel's items: those of a YouTube channel, a playlist, a podcast feed, or one single video.
 
-    Live streams and premieres that are not over, and items that only members or nobody may see, are left out.
     Dates of YouTube's listings are approximate ("2 weeks ago"), never older than the true ones.
 
     Args:
         channel_url: the canonical URL, see `source.normalise_channel`.
-        since: if given, items known to be older (UTC day) are left out, and the date of an item that the listing
-            gives without one is looked up singly, for at most `MAX_DATE_LOOKUPS` items.
+        known_ids: items that need not be listed again; where the newest are listed first, reading ends behind
+            `KNOWN_IN_A_ROW` of them in a row.
         max_items: how much of the listing is read, from its start.
 
     Returns:
-        The videos in the site's order (newest first, as a rule), each once. ``channel_url`` is what was given.
+        The items in the site's order (newest first, as a rule), each once, and whether the listing was read to its end.
+        ``channel_url`` is what was given.
 
     Raises:
         BadInputError: there is no such channel, or nothing to list at the URL.
@@ -48,29 +58,76 @@ def list_channel(channel_url: str, since: date | None = None, max_items: int = M
     from yt_dlp import YoutubeDL
     from yt_dlp.utils import YoutubeDLError
 
-    options = base_options() | {
-        "extract_flat": "in_playlist",
-        "lazy_playlist": True,
-        "playlist_items": f"1:{max_items}",
-        "extractor_args": {"youtubetab": {"approximate_date": ["true"]}},
-        "skip_download": True,
-    }
-    with YoutubeDL(options) as downloader:
+    with only_public_addresses(), YoutubeDL(base_options()) as downloader:
         try:
-            result = downloader.extract_info(channel_url, download=False)
+            # Not processed by yt-dlp: it would read the listing to its end before it gave any of it.
+            result = _unprocessed(downloader, channel_url)
             if result is None:
-                return []
+                return [], True
             listing = _Listing(downloader, channel_url, clean_title(_first(result, "title", "channel", "uploader")))
-            videos = list(listing.videos(result, max_items))
+            known = known_ids if _NEWEST_FIRST.fullmatch(channel_url) else ()
+            found, to_end = _read(listing.videos(result), known, max_items)
         except YoutubeDLError as error:
             if is_not_yet_available(error):
                 logger.info("%s is live or yet to come: left out", channel_url)
-                return []
+                return [], True
             raise translate(error, channel_url) from error
-        if since is None:
-            return videos
-        dated = _with_dates(downloader, videos)
-    return [video for video in dated if video.published_at is None or video.published_at.date() >= since]
+    if known_ids and _is_guess(result) and not {one.video.video_id for one in found} & set(known_ids):
+        raise TryAgainError(f"{channel_url} gives neither a feed nor audio this time: look at it in a browser.")
+    return found, to_end
+
+
+def look_up(video: Video) -> ListedVideo:
+    """Ask the site for one item.
+
+    Raises:
+        BadInputError: what is at its address cannot be read.
+        TryAgainError: the network or the site is at fault.
+    """
+    from yt_dlp import YoutubeDL
+    from yt_dlp.utils import YoutubeDLError
+
+    with only_public_addresses(), YoutubeDL(base_options()) as downloader:
+        try:
+            entry = _unprocessed(downloader, video.url) or {}
+        except YoutubeDLError as error:
+            if is_not_yet_available(error):
+                return ListedVideo(video=video, availability="upcoming")
+            found = translate(error, video.url)
+            if not isinstance(found, UnavailableError):
+                raise found from error
+            return ListedVideo(video=video, availability=found.availability, reason=str(found))
+    known = {"published_at": published_at(entry), "duration_s": _positive(entry.get("duration"))}
+    known = {name: value for name, value in known.items() if value is not None}
+    return ListedVideo(video=video.model_copy(update=known), kind=_kind(entry), availability=_availability(entry))
+
+
+def _unprocessed(downloader: Any, url: str) -> Entry | None:
+    """What the extractor gives for a URL, links to other extractors followed; its entries are read when asked for."""
+    result: Entry | None = downloader.extract_info(url, download=False, process=False)
+    for _ in range(_MAX_NESTING + 1):
+        if result is None or result.get("_type") not in ("url", "url_transparent"):
+            break
+        result = downloader.extract_info(result["url"], download=False, ie_key=result.get("ie_key"), process=False)
+    return result
+
+
+def _is_guess(result: Entry) -> bool:
+    """Whether yt-dlp could not tell what there is, an empty answer, say, and takes the address for that of a file."""
+    return bool(result.get("direct")) and not result.get("formats")
+
+
+def _read(listed: Iterator[ListedVideo], known_ids: Collection[str], max_items: int) -> tuple[list[ListedVideo], bool]:
+    found: list[ListedVideo] = []
+    n_known = 0
+    for one in listed:
+        if len(found) >= max_items:
+            return found, True  # more is not read, now or later
+        found.append(one)
+        n_known = n_known + 1 if one.video.video_id in known_ids else 0
+        if n_known >= KNOWN_IN_A_ROW:
+            return found, False
+    return found, True
 
 
 class _Listing:
@@ -82,15 +139,13 @@ class _Listing:
         self.title = title or channel_url
         self._seen: set[str] = set()
 
-    def videos(self, result: Entry, max_items: int) -> Iterator[Video]:
-        """Yield the videos of a result, each once, at most so many."""
+    def videos(self, result: Entry) -> Iterator[ListedVideo]:
+        """Yield the items of a result, each once."""
         for entry, is_feed in self._entries(result, 0):
-            if len(self._seen) >= max_items:
-                return
             video = self._video(entry, is_feed)
             if video is not None and video.video_id not in self._seen:
                 self._seen.add(video.video_id)
-                yield video
+                yield ListedVideo(video=video, kind=_kind(entry), availability=_availability(entry))
 
     def _entries(self, result: Entry, depth: int) -> Iterator[tuple[Entry, bool]]:
         if result.get("_type") not in _PLAYLISTS:
@@ -116,19 +171,15 @@ class _Listing:
     def _resolve(self, entry: Entry) -> Entry:
         if entry.get("_type") in _PLAYLISTS:
             return entry
-        return self.downloader.extract_info(entry["url"], download=False, ie_key=entry["ie_key"]) or {}
+        return self.downloader.extract_info(entry["url"], download=False, ie_key=entry["ie_key"], process=False) or {}
 
     def _video(self, entry: Entry, is_feed: bool) -> Video | None:
-        if entry.get("live_status") in _UNFINISHED or entry.get("availability") in _CLOSED:
-            return None
-        if entry.get("title") in _PLACEHOLDERS:
-            return None
         url, guid = self._url_and_guid(entry)
         if not url.lower().startswith(("http://", "https://")):
             logger.warning("%s lists %r, which is not a web address: left out", self.channel_url, url[:200])
             return None
-        extractor, source_id = self._identity(entry, url, guid if is_feed else None)
         try:
+            extractor, source_id = self._identity(entry, url, guid if is_feed else None)
             return Video(
                 video_id=video_id_of(extractor, source_id),
                 source_id=guid or source_id,
@@ -139,7 +190,7 @@ class _Listing:
                 published_at=published_at(entry),
                 duration_s=_positive(entry.get("duration")),
             )
-        except ValidationError:
+        except ValueError:  # pydantic's, and that of an address which is none
             logger.warning("%s lists an item that cannot be read: %r", self.channel_url, url[:200])
             return None
 
@@ -179,23 +230,18 @@ def published_at(entry: Entry) -> datetime | None:
         return None
 
 
-def _with_dates(downloader: Any, videos: list[Video]) -> list[Video]:
-    from yt_dlp.utils import YoutubeDLError
+def _availability(entry: Entry) -> Availability:
+    return (
+        _LIVE.get(str(entry.get("live_status")))
+        or _CLOSED.get(str(entry.get("availability")))
+        or _PLACEHOLDERS.get(str(entry.get("title")), "public")
+    )
 
-    dated = list(videos)
-    undated = [index for index, video in enumerate(videos) if video.published_at is None]
-    for index in undated[:MAX_DATE_LOOKUPS]:
-        video = videos[index]
-        try:
-            entry = downloader.extract_info(video.url, download=False)
-        except YoutubeDLError as error:
-            # It keeps its place without a date; if it is chosen, fetching says what is wrong with it.
-            logger.info("%s: no date to be had: %s", video.video_id, translate(error, video.url))
-            continue
-        when = published_at(entry or {})
-        if when is not None:
-            dated[index] = video.model_copy(update={"published_at": when})
-    return dated
+
+def _kind(entry: Entry) -> Kind:
+    if "/shorts/" in str(entry.get("url") or entry.get("webpage_url") or ""):
+        return "short"
+    return "recording" if entry.get("live_status") in ("was_live", *_LIVE) else "video"
 
 
 def _first(entry: Entry, *names: str) -> str | None:

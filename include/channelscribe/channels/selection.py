@@ -11,7 +11,7 @@ def select_videos(
     videos: Iterable[Video],
     loaded_ids: set[str],
     *,
-    limit: int,
+    limit: int | None,
     newest_first: bool = True,
     since: date | None = None,
 ) -> list[Video]:
@@ -23,7 +23,7 @@ def select_videos(
     Args:
         videos: what polling found, in the order of each channel's listing (newest first).
         loaded_ids: ids that the archive has.
-        limit: most videos taken of each channel.
+        limit: most videos taken of each channel; all if None.
         newest_first: take the newest of each channel; the oldest if false.
         since: day (UTC) of publication of the oldest video taken. Videos without a date are kept.
 

@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from channelscribe.errors import BadInputError, ChannelscribeError, TryAgainError
+from channelscribe.channels.addresses import refuse_private
+from channelscribe.contracts import Availability
+from channelscribe.errors import (
+    BadInputError,
+    ChannelscribeError,
+    RateLimitedError,
+    TryAgainError,
+    UnavailableError,
+)
+from channelscribe.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +36,37 @@ _WHERE = re.compile(
     r"|HTTPS?Connection(?:Pool)?\([^)]*\): ",
     re.IGNORECASE,
 )
-# What sites say of an item that no retry brings back, in the words of yt-dlp's extractors.
-_GONE = re.compile(
-    r"unsupported url|private video|video (?:is |has been )?(?:private|removed|deleted|unavailable)|account.*terminated"
-    r"|no longer (?:available|exists)|does not exist|members[- ]only|only available (?:for|to)|join this channel"
-    r"|confirm your age|age[- ]restricted|DRM|no video formats found|no video could be found"
-    r"|not available in your (?:country|location|region)|is not a valid url|incomplete youtube id",
+# What sites say of an item, in the words of yt-dlp's extractors, the first that fits.
+_UNAVAILABLE: tuple[tuple[Availability, re.Pattern[str]], ...] = (
+    ("members_only", re.compile(r"members[- ]only|join this channel|only available (?:for|to)|premium", re.I)),
+    ("age_restricted", re.compile(r"confirm your age|age[- ]restricted|inappropriate for some users", re.I)),
+    (
+        "geo_restricted",
+        re.compile(r"not (?:made this video )?available (?:in|from) your (?:country|location|region)", re.I),
+    ),
+    ("private", re.compile(r"private video|video is private", re.I)),
+    (
+        "removed",
+        re.compile(
+            r"video (?:is |has been )?(?:removed|deleted|unavailable)|account.*terminated"
+            r"|no longer (?:available|exists)|does not exist|removed by the uploader|deleted video",
+            re.I,
+        ),
+    ),
+)
+_HINTS: dict[Availability, str] = {
+    "private": "is private",
+    "members_only": "is for members only",
+    "removed": "was removed",
+    "age_restricted": "is age-restricted: set CHANNELSCRIBE_COOKIES_FILE to the cookies of an adult's account",
+    "geo_restricted": "is not available from this country: set CHANNELSCRIBE_PROXY to a proxy in another one",
+}
+_HOPELESS = re.compile(
+    r"unsupported url|DRM|no video formats found|no video could be found|is not a valid url|incomplete youtube id",
     re.IGNORECASE,
 )
+_LIMITED = re.compile(r"not a bot|too many requests|rate[- ]limit", re.IGNORECASE)
+_API = re.compile("unable to download api page", re.IGNORECASE)
 _NOT_YET = re.compile(r"premieres in|will begin|is not currently live|upcoming|is offline", re.IGNORECASE)
 
 
@@ -49,8 +81,19 @@ class _Log:
 
 def base_options() -> dict[str, Any]:
     """Options of every call: quiet, no cache, bounded waiting; yt-dlp's library reads no configuration file."""
-    deno = Path(sys.prefix, "bin", "deno")
+    deno, settings = Path(sys.prefix, "bin", "deno"), get_settings()
     return {
+        "cookiefile": str(settings.cookies_file) if settings.cookies_file else None,
+        "proxy": settings.proxy,
+        "ratelimit": settings.download_kib_per_s * 1024 or None,
+        "sleep_interval_requests": settings.request_pause_s,
+        "extractor_args": {
+            # The listing's "2 weeks ago" as a date.
+            "youtubetab": {"approximate_date": ["true"]},
+            # Else a listing of which a page is missing looks like one that ends there.
+            "youtube": {"raise_incomplete_data": ["true"]},
+            **({"youtubepot-bgutilhttp": {"base_url": [settings.pot_provider]}} if settings.pot_provider else {}),
+        },
         "quiet": True,
         "no_color": True,
         "noprogress": True,
@@ -79,13 +122,18 @@ def translate(error: Exception, source: str) -> ChannelscribeError:
     from yt_dlp.utils import ContentTooShortError, GeoRestrictedError, UnsupportedError
 
     text = plain_message(str(error))
+    if private := refuse_private(error, source):
+        return private
     for cause in _causes(error):
         if isinstance(cause, HTTPError):
+            # Of something beside the page itself it says nothing of the item.
+            if cause.status in (404, 410) and _API.search(str(error)):
+                return TryAgainError(f"{source} could not be read: {text}. Try again later, or upgrade yt-dlp.")
             return _of_status(cause.status, source)
         if isinstance(cause, UnsupportedError):
             return BadInputError(f"No audio or video was found at {source}: check the URL in a browser.")
         if isinstance(cause, GeoRestrictedError):
-            return BadInputError(f"{source} is not available from this country.")
+            return _unavailable("geo_restricted", source)
         if isinstance(cause, CertificateVerifyError):
             return TryAgainError(
                 f"The certificate of {source} could not be verified: check this machine's clock and certificates."
@@ -119,9 +167,11 @@ def plain_message(text: str) -> str:
 
 def _of_status(status: int, source: str) -> ChannelscribeError:
     if status in (404, 410):
-        return BadInputError(f"{source} does not exist (HTTP {status}): check the URL in a browser.")
+        return UnavailableError(f"{source} does not exist (HTTP {status}): check the URL in a browser.", "removed")
     if status == 429:
-        return TryAgainError(f"{source} refuses for now because of too many requests (HTTP 429): try again in an hour.")
+        return RateLimitedError(
+            f"{source} refuses for now because of too many requests (HTTP 429): try again in an hour."
+        )
     if status in _BUSY_OR_BROKEN:
         return TryAgainError(
             f"{source} refused access (HTTP {status}): check that it opens in a browser without a login; "
@@ -138,11 +188,22 @@ def _of_text(text: str, source: str) -> ChannelscribeError:
         return _of_status(int(status.group(1)), source)
     if _NOT_YET.search(text):
         return TryAgainError(f"{source} is live or yet to come: try again when it has ended ({text}).")
-    if _GONE.search(text):
+    if _LIMITED.search(text):
+        return RateLimitedError(
+            f"{source} refuses for now because of too many requests ({text}): try again in an hour."
+        )
+    for availability, pattern in _UNAVAILABLE:
+        if pattern.search(text):
+            return _unavailable(availability, source, f" ({text})")
+    if _HOPELESS.search(text):
         return BadInputError(f"{source} is not available: {text}.")
     if re.search(r"bytes read|timed out|Got error", text):
         return _unreachable(source, text)
     return TryAgainError(f"{source} could not be read: {text}. Try again later, or upgrade yt-dlp.")
+
+
+def _unavailable(availability: Availability, source: str, said: str = "") -> UnavailableError:
+    return UnavailableError(f"{source} {_HINTS[availability]}{said}.", availability)
 
 
 def _unreachable(source: str, text: str) -> TryAgainError:

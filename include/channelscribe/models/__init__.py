@@ -133,7 +133,7 @@ class Recogniser(Engine, Protocol):
         Args:
             waveform: the recording.
             regions: stretches of speech, sorted.
-            language: the one to write in; detected over the regions if None.
+            language: ISO 639 code of the one to write in; detected over the regions if None.
             temperature: 0 for the likeliest text; above, it is sampled, and may be another with every call.
         """
         ...

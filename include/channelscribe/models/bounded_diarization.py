@@ -2,9 +2,12 @@
 
 What differs from stock: the segmentation's first layer and the voice embeddings are shared by the windows (see
 `sliding_segmentation` and `voice_streams`), no array grows with audio times speakers times overlap, and no more voice
-embeddings are clustered than `MAX_CLUSTERED`, since the time and the memory of that grow with their square.
+embeddings are clustered than `MAX_CLUSTERED`, since the time and the memory of that grow with their square. What is
+unclear then is embedded as in stock, and clustered with the others once more.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,13 @@ from pyannote.pipeline.parameter import ParamDict, Uniform
 
 from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.models.sliding_segmentation import segment_windows
-from channelscribe.models.voice_streams import WINDOW_S, StreamingEncoder, embed_windows
+from channelscribe.models.voice_streams import (
+    WINDOW_S,
+    StreamingEncoder,
+    base_windows,
+    embed_speakers,
+    embed_windows,
+)
 
 STEP_S = 1
 """From the start of one window to that of the next: a tenth of a window, as in stock pyannote."""
@@ -28,12 +37,20 @@ are assigned to the clusters found. The distances of 5000 need 0.1 GB."""
 
 # A speaker who is heard alone for less than this in a window is embedded from the frames shared with others, too.
 _MIN_ALONE_S = 0.4
+# A cosine: an embedding from shared frames that is nearer than this to two voices may be of either.
+_CLEAR_MARGIN = 0.05
+# A cluster with less of the embeddings than this may be of none of the voices.
+_SMALL_SHARE = 0.1
 
 
 class _Thinned(BaseClustering):  # type: ignore[misc]
     """Clusters an even selection where there are too many voice embeddings."""
 
     kept = 1.0
+    shared: NDArray[np.bool_] | None = None
+    """(n_windows,), the windows whose embeddings come from the frames of others; None if there are none."""
+    embed: Callable[[NDArray[np.bool_]], NDArray[np.float32]]
+    """Embeds the chosen of (n_windows, n_speakers) as stock does: `embed_speakers` of the recording."""
 
     def filter_embeddings(self, *arguments: Any, **options: Any) -> tuple[Any, Any, Any]:
         """The embeddings to cluster, and the windows and speakers that they are of."""
@@ -55,6 +72,34 @@ class ThinnedAgglomerativeClustering(_Thinned, AgglomerativeClustering):  # type
             return super().cluster(*arguments, **options)
         finally:
             self.min_cluster_size = smallest
+
+    def __call__(self, embeddings: NDArray[np.float32], *arguments: Any, **options: Any) -> Any:
+        """Clusters of all embeddings (n_windows, n_speakers), their likeness to each, and the clusters' centroids.
+
+        What is unclear is embedded again, and all is clustered once more.
+        """
+        found = super().__call__(embeddings, *arguments, **options)
+        if self.shared is None or found[1].shape[2] < 2:
+            return found
+        unclear = _unclear(found[0], found[1]) & self.shared[:, None]
+        if not unclear.any():
+            return found
+        own = self.embed(unclear)
+        embeddings = embeddings.copy()
+        embeddings[unclear] = np.where(np.isnan(own), embeddings[unclear], own)
+        return super().__call__(embeddings, *arguments, **options)
+
+
+def _unclear(clusters: NDArray[np.int_], likeness: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n_windows, n_speakers), of those that have embeddings: who is near two clusters, or in a small one.
+
+    Embeddings that mix voices are alike, and together look like a voice of their own.
+    """
+    embedded = ~np.isnan(likeness[:, :, 0])
+    second, best = np.sort(likeness, axis=2)[:, :, -2:].transpose(2, 0, 1)
+    sizes = np.bincount(clusters[embedded], minlength=likeness.shape[2])
+    small = np.flatnonzero(sizes < _SMALL_SHARE * embedded.sum())
+    return np.asarray(embedded & ((best - second < _CLEAR_MARGIN) | np.isin(clusters, small)))
 
 
 class ThinnedVBxClustering(_Thinned, VBxClustering):  # type: ignore[misc]
@@ -116,10 +161,14 @@ class BoundedDiarization(SpeakerDiarization):  # type: ignore[misc]
         heard = binary_segmentations.data > 0.5
         if exclude_overlap:
             alone = heard & (heard.sum(axis=2, keepdims=True) < 2)
-            enough = alone.sum(axis=1, keepdims=True) >= _MIN_ALONE_S / WINDOW_S * heard.shape[1]
+            enough = alone.sum(axis=1, keepdims=True) > np.ceil(_MIN_ALONE_S / WINDOW_S * heard.shape[1])
             heard = np.where(enough, alone, heard)
         masks = np.ascontiguousarray(heard.transpose(0, 2, 1))
-        return np.asarray(embed_windows(self._encoder, file["waveform"][0].numpy(), masks))
+        waveform = file["waveform"][0].numpy()
+        shared = np.isin(np.arange(len(masks)), base_windows(self._encoder, len(masks)), invert=True)
+        self.clustering.shared = shared if shared.any() else None
+        self.clustering.embed = partial(embed_speakers, self._encoder, waveform, masks)
+        return np.asarray(embed_windows(self._encoder, waveform, masks))
 
     def reconstruct(
         self, segmentations: SlidingWindowFeature, hard_clusters: NDArray[np.int_], count: SlidingWindowFeature

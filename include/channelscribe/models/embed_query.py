@@ -6,11 +6,15 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from channelscribe.errors import ChannelscribeError
+from channelscribe.models import TextEmbedder
 from channelscribe.profiles import get_profile
+from channelscribe.stages.clock import Clock
+from channelscribe.stages.engines import load_engine
 
 
 def main() -> int:
@@ -21,11 +25,8 @@ def main() -> int:
     parser.add_argument("words")
     options = parser.parse_args()
     try:
-        profile = get_profile(options.profile)
-        # Here, not above: this import costs seconds, and bad arguments should not.
-        from channelscribe.models.text_embedding import load
-
-        embedder = load(profile.stages["embed_text"], "cpu")
+        spec = get_profile(options.profile).stages["embed_text"]
+        embedder = cast(TextEmbedder, load_engine(spec, "cpu", Clock()))
         temporary = options.out.with_suffix(".new.npy")
         np.save(temporary, embedder.embed_query(options.words))
         temporary.replace(options.out)

@@ -51,12 +51,20 @@ class Moonshine:
         Args:
             waveform: (n_samples,) float32 in [-1, 1], 16 kHz.
             regions: at most 30 s each: Moonshine was trained on no more.
-            language: it writes English whatever is asked for.
+            language: none but English, which it would write whatever is spoken.
             temperature: it has none.
 
         Returns:
             The lines of each region, in order, with times in the recording; none where it heard no words.
+
+        Raises:
+            MisconfiguredError: another language is asked for.
         """
+        if language not in (None, "en"):
+            raise MisconfiguredError(
+                f"Moonshine tiny-en knows English only, and the channel's option `language` says {language}: take a "
+                "profile with Whisper, such as gpu, or change the option."
+            )
         if not regions:
             return Recognition("en", None, ())
         with Transcriber(self._model, ModelArch.TINY, options=_OPTIONS) as transcriber:

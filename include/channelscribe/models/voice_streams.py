@@ -3,7 +3,9 @@
 Stock pyannote runs the whole network for every window and every speaker in it: with windows of 10 s, one each second,
 over each second of audio ten times and more. Here the network runs up to its pooling for a few windows only, the bases.
 What it gives for one of them is a *stream* of frames. The speaker of any window is pooled from those frames of the
-streams around that lie where it is heard, the nearest base's first.
+streams around that lie where it is heard, the nearest base's first. For a base that is what the whole network gives,
+as `embed_speakers` does; for the others it is close to that, enough to tell in most cases which of the recording's
+voices they are (see `bounded_diarization`).
 
 CAM++ weighs its channels by the mean over all of its input, and frames made of two voices at once tell them apart badly
 (docs/performance.md). So its streams hold one voice each: the frames in which one speaker of the base is heard.
@@ -22,8 +24,9 @@ from channelscribe.audio import SAMPLE_RATE_HZ
 WINDOW_S = 10
 
 _FEATURES_PER_S = 100
-_WINDOW_FEATURES = WINDOW_S * _FEATURES_PER_S
-_WINDOW_SAMPLES = WINDOW_S * SAMPLE_RATE_HZ + SAMPLE_RATE_HZ // 40
+_WINDOW_SAMPLES = WINDOW_S * SAMPLE_RATE_HZ
+# As many as fit, of 25 ms each.
+_WINDOW_FEATURES = WINDOW_S * _FEATURES_PER_S - 2
 # Less than this is no voice yet.
 _MIN_STREAM_FEATURES = 10
 _MIN_OWN_FEATURES = 40
@@ -32,6 +35,8 @@ _MIN_FRAMES = 3
 _MIN_COVERED = 0.7
 # What is left after this is not worth another stream's frames.
 _ENOUGH_COVERED = 0.95
+# A short recording, of which every embedding counts, has as many bases as this, or all of its windows are.
+_ENOUGH_BASES = 60
 
 
 class StreamingEncoder(Protocol):
@@ -44,7 +49,7 @@ class StreamingEncoder(Protocol):
 
     @property
     def base_step_s(self) -> int:
-        """Seconds from one base to the next."""
+        """Seconds from one base to the next, at the most."""
         ...
 
     @property
@@ -75,12 +80,20 @@ class Stream:
     """Frames of one speaker of one window.
 
     Args:
+        speaker: which of the window; None where it holds all that is heard.
         positions: (n_frames,) of the first of each frame's two features, from the start of the recording.
         frames: (channels, n_frames).
     """
 
+    speaker: int | None
     positions: NDArray[np.int64]
     frames: torch.Tensor
+
+
+def base_windows(encoder: StreamingEncoder, n_windows: int) -> list[int]:
+    """Indexes of the windows that are bases."""
+    step = max(1, min(encoder.base_step_s, n_windows // _ENOUGH_BASES))
+    return sorted({*range(0, n_windows, step), n_windows - 1})
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]
@@ -98,9 +111,8 @@ def embed_windows(
         (n_windows, n_speakers, dim) float32; NaN for a speaker who is heard too little.
     """
     n_windows, n_speakers, n_frames = masks.shape
-    # The segmentation's frames (17 ms) stretched to the features' (10 ms).
-    nearest = np.arange(_WINDOW_FEATURES) * n_frames // _WINDOW_FEATURES
-    to_come = sorted({*range(0, n_windows, encoder.base_step_s), n_windows - 1})
+    nearest = _nearest(n_frames)
+    to_come = base_windows(encoder, n_windows)
     streams: dict[int, list[Stream]] = {}
     found: dict[tuple[int, int], torch.Tensor] = {}
     for index in range(n_windows):
@@ -109,9 +121,9 @@ def embed_windows(
             streams.update(_streams(encoder, waveform, {base: masks[base][:, nearest] for base in bases}))
         for speaker in np.flatnonzero(masks[index].any(axis=1)):
             mask = masks[index, speaker][nearest]
-            embedding = _from_streams(encoder, streams, mask, index)
+            embedding = _from_streams(encoder, streams, mask, index, int(speaker))
             if embedding is None:
-                embedding = _on_its_own(encoder, waveform, mask, index)
+                embedding = _on_its_own(encoder, [_heard_features(encoder, waveform, mask, index)])[0]
             if embedding is not None:
                 found[index, int(speaker)] = embedding
         streams = {base: held for base, held in streams.items() if base > index + 1 - WINDOW_S}
@@ -122,35 +134,73 @@ def embed_windows(
     return result
 
 
+@torch.inference_mode()  # type: ignore[untyped-decorator]
+def embed_speakers(
+    encoder: StreamingEncoder, waveform: NDArray[np.float32], masks: NDArray[np.bool_], chosen: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Voice embeddings of some speakers of some windows, each from its own frames alone.
+
+    Args:
+        encoder: a network whose streams hold one voice.
+        waveform: (n_samples,) float32 in [-1, 1] at 16 kHz.
+        masks: (n_windows, n_speakers, n_frames), where each speaker is heard.
+        chosen: (n_windows, n_speakers).
+
+    Returns:
+        (n_chosen, dim) float32, in the order of ``np.argwhere(chosen)``; NaN for one who is heard too little.
+    """
+    nearest = _nearest(masks.shape[2])
+    pairs = np.argwhere(chosen)
+    embedded: list[torch.Tensor | None] = []
+    for at in range(0, len(pairs), encoder.batch_size):
+        items = [
+            _heard_features(encoder, waveform, masks[window, speaker][nearest], int(window))
+            for window, speaker in pairs[at : at + encoder.batch_size]
+        ]
+        embedded += _on_its_own(encoder, items)
+    dimension = next((len(embedding) for embedding in embedded if embedding is not None), 1)
+    result = np.full((len(pairs), dimension), np.nan, np.float32)
+    for row, embedding in zip(result, embedded, strict=True):
+        if embedding is not None:
+            row[:] = embedding.cpu().numpy()
+    return result
+
+
 def _streams(
     encoder: StreamingEncoder, waveform: NDArray[np.float32], masks: dict[int, NDArray[np.bool_]]
 ) -> dict[int, list[Stream]]:
     """The streams of some bases, each with the mask of each of its speakers: (n_speakers, n_features)."""
-    owners, places, items = [], [], []
+    owners: list[tuple[int, int | None]] = []
+    places, items = [], []
     for base, own in masks.items():
         if not own.any():
             continue
         features = _features(encoder, waveform, base)
-        for mask in own if encoder.one_voice else np.ones((1, _WINDOW_FEATURES), bool):
+        held = enumerate(own) if encoder.one_voice else [(None, np.ones(_WINDOW_FEATURES, bool))]
+        for speaker, mask in held:
             heard = np.flatnonzero(mask[: len(features)])
             if len(heard) >= _MIN_STREAM_FEATURES:
-                owners.append(base)
+                owners.append((base, speaker))
                 places.append(base * _FEATURES_PER_S + heard[:: encoder.features_per_frame])
                 items.append(features[torch.from_numpy(heard)])
     streams: dict[int, list[Stream]] = {base: [] for base in masks}
-    for base, positions, frames in zip(owners, places, encoder.frames(items), strict=True):
-        streams[base].append(Stream(positions[: frames.shape[1]], frames[:, : len(positions)]))
+    for (base, speaker), positions, frames in zip(owners, places, encoder.frames(items), strict=True):
+        streams[base].append(Stream(speaker, positions[: frames.shape[1]], frames[:, : len(positions)]))
     return streams
 
 
 def _from_streams(
-    encoder: StreamingEncoder, streams: dict[int, list[Stream]], mask: NDArray[np.bool_], window: int
+    encoder: StreamingEncoder, streams: dict[int, list[Stream]], mask: NDArray[np.bool_], window: int, speaker: int
 ) -> torch.Tensor | None:
     """The voice embedding of a speaker from streams of the bases around; None if they are of others.
 
-    Of the streams of a base the one that the speaker is heard in most is taken, for what is not covered yet.
+    A speaker of a base has a stream of its own. For others, of the streams of a base the one that the speaker is heard
+    in most is taken, for what is not covered yet.
     """
     start, span = window * _FEATURES_PER_S, encoder.features_per_frame
+    for stream in streams.get(window, ()):
+        if stream.speaker == speaker and len(stream.positions) >= _MIN_FRAMES:
+            return encoder.pool(stream.frames)
     left, n_heard = mask.copy(), int(mask.sum())
     parts: list[torch.Tensor] = []
     for base in sorted(
@@ -178,14 +228,23 @@ def _from_streams(
     return encoder.pool(torch.cat(parts, dim=1))
 
 
-def _on_its_own(
+def _on_its_own(encoder: StreamingEncoder, items: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+    """The voice embedding of each (n_features, n_bands); None for too few."""
+    enough = [item for item in items if len(item) >= _MIN_OWN_FEATURES]
+    embedded = iter([encoder.pool(frames) for frames in encoder.frames(enough)])
+    return [next(embedded) if len(item) >= _MIN_OWN_FEATURES else None for item in items]
+
+
+def _nearest(n_frames: int) -> NDArray[np.int64]:
+    """The segmentation's frames (17 ms) stretched to the features' (10 ms)."""
+    return np.arange(_WINDOW_FEATURES) * n_frames // _WINDOW_FEATURES
+
+
+def _heard_features(
     encoder: StreamingEncoder, waveform: NDArray[np.float32], mask: NDArray[np.bool_], window: int
-) -> torch.Tensor | None:
+) -> torch.Tensor:
     features = _features(encoder, waveform, window)
-    heard = np.flatnonzero(mask[: len(features)])
-    if len(heard) < _MIN_OWN_FEATURES:
-        return None
-    return encoder.pool(encoder.frames([features[torch.from_numpy(heard)]])[0])
+    return features[torch.from_numpy(np.flatnonzero(mask[: len(features)]))]
 
 
 def _features(encoder: StreamingEncoder, waveform: NDArray[np.float32], window: int) -> torch.Tensor:

@@ -123,6 +123,17 @@ def _just_above(descending: NDArray[np.float64], n_allowed: int) -> float:
     return float(descending[n_allowed]) + _STEP if n_allowed < len(descending) else 0.0
 
 
+def clip_impostors(pieces: Pieces) -> NDArray[np.float64]:
+    """(n_pairs,) similarity of the mean voices of each two clips of different speakers, as if of two videos."""
+    clips = np.unique(pieces.clips)
+    voices = np.stack([_voice(pieces, pieces.clips == clip) for clip in clips]).astype(np.float64)
+    owners = np.array([pieces.speakers[pieces.clips == clip][0] for clip in clips])
+    firsts, seconds = np.triu_indices(len(clips), 1)
+    strangers = owners[firsts] != owners[seconds]
+    scores: NDArray[np.float64] = (voices @ voices.T)[firsts[strangers], seconds[strangers]]
+    return scores
+
+
 def cluster_variances(pieces: Pieces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Speaker variance of clusters of one voice, and of clusters that mix two.
 

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import httpx
-
 from channelscribe.errors import BadInputError, MisconfiguredError, TryAgainError
+
+# Where it is needed, and not here: it takes 0.2 s, and every command would wait for it.
+if TYPE_CHECKING:
+    import httpx
 
 _PAGE = 100
 FINISHED = ("success", "failed")
@@ -43,6 +45,8 @@ class AirflowApi:
     """
 
     def __init__(self, base_url: str, user: str, password: str) -> None:
+        import httpx
+
         # Without the environment's proxies: the server is on loopback.
         self._client = httpx.Client(base_url=base_url, timeout=30, trust_env=False)
         self._login = {"username": user, "password": password}
@@ -55,6 +59,8 @@ class AirflowApi:
 
     def unhealthy(self) -> list[str]:
         """The parts of Airflow that are not well, or ``["api-server"]`` while it doesn't answer."""
+        import httpx
+
         try:
             answer = self._client.get("/api/v2/monitor/health", timeout=5)
             answer.raise_for_status()
@@ -124,6 +130,8 @@ class AirflowApi:
         return None
 
     def _call(self, method: str, path: str, json: object = None) -> Any:
+        import httpx
+
         try:
             answer = self._client.request(method, "/api/v2" + path, json=json)
             if answer.status_code == httpx.codes.UNAUTHORIZED:
@@ -144,7 +152,7 @@ class AirflowApi:
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
 
-def _detail(answer: httpx.Response) -> str:
+def _detail(answer: "httpx.Response") -> str:
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):

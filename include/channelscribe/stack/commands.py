@@ -18,7 +18,7 @@ from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings, get_settings
 from channelscribe.stack.airflow_api import AirflowApi
 from channelscribe.stack.demo_channel import RECORDINGS, feed_url
-from channelscribe.stack.embedded import COMPONENTS, DAG_ID, Stack, is_orphaned
+from channelscribe.stack.embedded import COMPONENTS, DAG_ID, EMBEDDER, Stack, is_orphaned
 from channelscribe.stack.environment import USER, base_url, read_secrets
 from channelscribe.stack.payoff import print_outcome, print_payoff
 from channelscribe.stack.watch import RunResult, RunView, watch
@@ -90,7 +90,7 @@ def status() -> None:
     stack = Stack(settings)
     record, dead = stack.record, stack.dead()
     _console.print(f"Postgres: {'up' if stack.postgres.is_running else 'down'}")
-    for name in record.pids if record else COMPONENTS:
+    for name in record.pids if record else (*COMPONENTS, EMBEDDER):
         state = f"up (process {record.pids[name]})" if record and name not in dead else "down"
         _console.print(f"{name}: {state}", highlight=False)
     if not stack.is_up:
@@ -99,6 +99,8 @@ def status() -> None:
         else:
             _say("Start it with `make up`.")
         raise typer.Exit(1)
+    if EMBEDDER in dead:
+        _say(f"The embedder ended: {stack.last_words(EMBEDDER)} Without it searches are slow; `make up` starts it.")
     with stack.api() as api:
         for part in api.unhealthy():
             _console.print(f"{part} is not well: see {stack.logs}.", highlight=False)
@@ -146,6 +148,7 @@ def _demo(settings: Settings, stack: Stack, *, was_up: bool) -> int:
     with stack.lock():
         if was_up:
             _refuse_second_demo(stack)
+            stack.start_embedder(_say)
         else:
             stack.start(_say, ",".join(settings.channels) or url, owned=True)
         stack.start_demo_channel()
@@ -198,7 +201,10 @@ def _watch(stack: Stack, settings: Settings, api: AirflowApi, run_id: str) -> Ru
 
 def _bring_up(settings: Settings, stack: Stack) -> None:
     with stack.lock(), _signals():
-        if not stack.is_up:
+        if stack.is_up:
+            stack.sync_channels(_say)
+            stack.start_embedder(_say)
+        else:
             try:
                 stack.start(_say, ",".join(settings.channels), owned=False)
             except BaseException as error:
@@ -219,7 +225,7 @@ def _refuse_second_demo(stack: Stack) -> None:
 def _require_alive(stack: Stack) -> None:
     if stack.record is None:
         raise MisconfiguredError("The stack was stopped from elsewhere.")
-    for name in stack.dead():
+    for name in stack.missing():
         raise ChannelscribeError(f"{name} ended: {stack.last_words(name)} See {stack.logs / name}.log.")
 
 

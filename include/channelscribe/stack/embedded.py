@@ -1,4 +1,4 @@
-"""The whole stack: Postgres, Airflow and the demo channel, started, looked at and stopped together."""
+"""The whole stack: Postgres, Airflow, the embedder and the demo channel, started, looked at and stopped together."""
 
 import fcntl
 import hashlib
@@ -19,6 +19,7 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from channelscribe.airflow_settings import SETTINGS_FILE
+from channelscribe.channels.options import CHANNELS_FILE, read_channels_file
 from channelscribe.errors import ChannelscribeError, MisconfiguredError, TryAgainError
 from channelscribe.settings import PROJECT_ROOT, Settings
 from channelscribe.stack.airflow_api import AirflowApi
@@ -27,12 +28,14 @@ from channelscribe.stack.environment import USER, airflow_environment, base_url,
 from channelscribe.stack.ports import require_free
 from channelscribe.stack.postgres import EmbeddedPostgres
 from channelscribe.stack.processes import MARKER, is_alive, spawn, stop_processes
-from channelscribe.store.connection import archive_dsn
-from channelscribe.store.migrate import upgrade
+from channelscribe.store.channel_commands import said_of_sync
+from channelscribe.store.channels import sync_file
+from channelscribe.store.connection import archive_dsn, connect
 
 DAG_ID = "channel_ingest"
 START_TIMEOUT_S = 180
 DEMO_CHANNEL = "demo-channel"
+EMBEDDER = "embedder"
 SCHEDULER = "scheduler"
 # Without servers for their logs, which would listen on all addresses: the API server reads the files.
 COMPONENTS = {
@@ -88,12 +91,16 @@ class Stack:
     def is_up(self) -> bool:
         """Whether all of Airflow's processes and Postgres run, and whoever must stop them is still there."""
         record = self.record
-        return record is not None and not self.dead() and not is_orphaned(record) and self.postgres.is_running
+        return record is not None and not self.missing() and not is_orphaned(record) and self.postgres.is_running
 
     def dead(self) -> list[str]:
         """The components that were started and have ended since."""
         record = self.record
         return [name for name, pid in record.pids.items() if not is_alive(pid, self.home)] if record else []
+
+    def missing(self) -> list[str]:
+        """Those of the dead that are needed. Searches do without the embedder, if more slowly."""
+        return [name for name in self.dead() if name != EMBEDDER]
 
     def api(self) -> AirflowApi:
         """A client of the running Airflow."""
@@ -134,6 +141,9 @@ class Stack:
             MisconfiguredError: a port is taken, or a part does not start.
             TryAgainError: it took too long, or the disk is full.
         """
+        # Here, not above: Alembic and SQLAlchemy take 1 s, and every command would wait for them.
+        from channelscribe.store.migrate import upgrade
+
         leftovers = stop_processes(self.home)
         if leftovers:
             say(f"Stopped {leftovers} processes that an earlier run left behind.")
@@ -144,6 +154,7 @@ class Stack:
         self.postgres.start()
         environment = airflow_environment(settings, channels, parse_dsn(self.postgres.dsn("airflow")))
         upgrade(archive_dsn(self.settings))
+        self.sync_channels(say)
         self._prepare_airflow(environment, say)
         say("Starting Airflow.")
         owner = psutil.Process() if owned else None
@@ -154,6 +165,7 @@ class Stack:
                 self._wait_until(lambda api: "api-server" not in api.unhealthy(), "its API server does not answer")
             record.pids[name] = self._spawn(name, [*self._python, "-m", "airflow", *arguments], environment)
             self._write_record(record)
+        self.start_embedder(say)
         self._wait_until(lambda api: not api.unhealthy(), "a part of it is not well")
         self._wait_until(lambda api: api.has_dag(DAG_ID), f"the DAG {DAG_ID} is not there")
 
@@ -171,6 +183,24 @@ class Stack:
         command = [*self._python, "-m", "channelscribe.stack.demo_channel"]
         environment = stack_environment(self.settings, "")
         record.pids[DEMO_CHANNEL] = self._spawn(DEMO_CHANNEL, command, environment)
+        self._write_record(record)
+
+    def start_embedder(self, say: Say) -> None:
+        """Start the server that embeds the words of searches, if it doesn't run."""
+        record = self.record
+        if record is None or (EMBEDDER in record.pids and EMBEDDER not in self.dead()):
+            return
+        options = {
+            "--idle-s": str(self.settings.embedder_idle_s),
+            "--folder": str(self.settings.embedder_socket.parent),
+        }
+        command = [str(self.settings.stages_interpreter), "-m", "channelscribe.models.embedder_server"]
+        command += [part for option in options.items() for part in option]
+        try:
+            record.pids[EMBEDDER] = self._spawn(EMBEDDER, command, stack_environment(self.settings, ""))
+        except OSError as error:
+            say(f"Searches will be slow, as their embedder can't be started ({command[0]}: {error.strerror}).")
+            return
         self._write_record(record)
 
     def stop(self) -> int:
@@ -238,6 +268,18 @@ class Stack:
             log_file.replace(log_file.with_suffix(".log.1"))
         return spawn(command, environment, self.home, log_file).pid
 
+    def sync_channels(self, say: Say) -> None:
+        """Follow the channels of channels.yaml, where there is one; the archive must be up.
+
+        Raises:
+            BadInputError: it is not right.
+        """
+        if CHANNELS_FILE.is_file():
+            channels = read_channels_file(CHANNELS_FILE)
+            with closing(connect(archive_dsn(self.settings))) as connection:
+                left = sync_file(connection, channels)
+            say(said_of_sync(CHANNELS_FILE.name, channels, left))
+
     def _prepare_airflow(self, environment: dict[str, str], say: Say) -> None:
         """Migrate the metadata database and apply airflow_settings.yaml, each only where it is due."""
         release = version("apache-airflow-core")
@@ -286,7 +328,7 @@ class Stack:
         deadline = time.monotonic() + START_TIMEOUT_S
         with self.api() as api:
             while not condition(api):
-                for name in self.dead():
+                for name in self.missing():
                     raise MisconfiguredError(
                         f"Airflow's {name} ended: {self.last_words(name)} See {self.logs / name}.log."
                     )

@@ -12,10 +12,11 @@ from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings
 from channelscribe.stack.watch import RunResult
 from channelscribe.store.connection import Connection, archive_dsn, connect
-from channelscribe.store.presentation import clock, print_hits
 from channelscribe.store.queries import time_by_stage, videos_with_first_utterances
-from channelscribe.store.query_embedding import embed_query
-from channelscribe.store.search import search
+from channelscribe.store.search.hybrid import search
+from channelscribe.store.search.presentation import print_hits
+from channelscribe.store.search.query_embedding import embed_query
+from channelscribe.wording import clock
 
 N_UTTERANCES = 4
 N_HITS = 3
@@ -70,7 +71,7 @@ def _print_search(console: Console, connection: Connection, settings: Settings, 
     _title(console, f'bin/channelscribe search "{query}"')
     spec = get_profile(settings.profile).stages["embed_text"]
     try:
-        embedding = embed_query(query, settings.profile, settings)
+        embedding = embed_query(query, settings.profile, settings, lambda text: console.print(Text(text, style="dim")))
     except ChannelscribeError as error:
         console.print(Text(f"By words alone, not by meaning: {error}", style="yellow"))
         embedding = None

@@ -17,6 +17,7 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg2
 from psycopg2 import sql
 
@@ -69,7 +70,7 @@ class EmbeddedPostgres:
             self._own(self.log_file)
             if not (self.data_dir / "PG_VERSION").exists():
                 self._make_data_dir()
-            options = f"-h '' -k {shlex.quote(str(self._socket_dir()))}"
+            options = f"-h '' -k {shlex.quote(str(self._socket_dir()))} {_tuning()}"
             self._run("pg_ctl", "-D", str(self.data_dir), "-l", str(self.log_file), "-w",
                       "-t", str(START_TIMEOUT_S), "-o", options, "start")  # fmt: skip
         self._make_databases()
@@ -165,6 +166,28 @@ class EmbeddedPostgres:
         if "No space left" in output + log:
             return TryAgainError(f"Postgres could not start: the disk of {self.data_dir} is full. Make room.")
         return MisconfiguredError(f"Postgres could not start ({program}: {reason}): see {self.log_file}.")
+
+
+def _tuning() -> str:
+    """Options of the server for an archive that is larger than a few videos, by this machine's memory.
+
+    Postgres's defaults are for a machine of 1 GB. Its shared buffers take memory only as they are filled. Nothing
+    replicates from this server and backups are dumps, so that its log need not hold what a new table is filled with.
+    """
+    memory_mb = psutil.virtual_memory().total // 2**20
+    settings = {
+        "shared_buffers": f"{memory_mb // 8}MB",
+        "effective_cache_size": f"{memory_mb // 2}MB",
+        # A vector index that does not fit into it while it is built takes many times as long.
+        "maintenance_work_mem": f"{memory_mb // 6}MB",
+        "autovacuum_work_mem": "256MB",
+        "max_wal_size": "4GB",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        # Costs of a random page beside one in order: 4 is that of a disk that turns.
+        "random_page_cost": "1.1",
+    }
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def _binaries() -> Path:

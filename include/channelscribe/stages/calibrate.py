@@ -22,6 +22,7 @@ from channelscribe.profiles import PROFILES, StageSpec, get_profile
 from channelscribe.speakers.calibration import (
     Pieces,
     Trials,
+    clip_impostors,
     cluster_variances,
     compare,
     equal_error_rate,
@@ -35,6 +36,8 @@ from channelscribe.stages.voice_clips import VoiceClip, embed_pieces, read_clip
 from channelscribe.workspace import write_atomically
 
 FALSE_ACCEPT_RATE = 0.01
+# Stricter: in an archive each unknown voice is compared with every other.
+SAME_VOICE_RATE = 0.001
 PIECE_S = 3.0
 _MIN_SPEAKERS, _MIN_CLIPS = 2, 2
 
@@ -45,6 +48,7 @@ class Report:
 
     calibration: Calibration
     n_clips: int
+    n_clip_pairs: int
     n_strangers: int
     n_pure: int
     n_mixed: int
@@ -66,6 +70,8 @@ class Report:
                 f"with both, {100 * self.missed:.1f} % of the {found.n_target} target pieces stay unknown",
                 f"speaker variance above {found.max_variance:.3f} mixes voices: "
                 f"wrong for {100 * self.variance_error:.1f} % of {clusters}",
+                f"unknown voices of different videos are one from {found.same_voice:.3f} on: reached by "
+                f"{100 * SAME_VOICE_RATE:g} % at most of {self.n_clip_pairs} pairs of clips of two people",
             )
         )
 
@@ -95,6 +101,7 @@ def measure(spec: StageSpec, pieces: Pieces) -> Report:
     if not len(pure) or not len(mixed):
         raise BadInputError(f"The clips are too short: some need {3 * PIECE_S:.0f} s of speech.")
     variance_error, max_variance = equal_error_rate(mixed, pure)
+    impostors = clip_impostors(pieces)
     return Report(
         calibration=Calibration(
             model=spec.model,
@@ -107,8 +114,10 @@ def measure(spec: StageSpec, pieces: Pieces) -> Report:
             threshold=threshold,
             margin=margin,
             max_variance=max_variance,
+            same_voice=threshold_at(SAME_VOICE_RATE, impostors),
         ),
         n_clips=len(np.unique(pieces.clips)),
+        n_clip_pairs=len(impostors),
         n_strangers=len(trials.wrong_leads),
         n_pure=len(pure),
         n_mixed=len(mixed),

@@ -14,18 +14,21 @@ STARTED_AT = "CHANNELSCRIBE_STARTED_AT"
 
 @dataclass
 class Clock:
-    """Seconds spent, by part."""
+    """Seconds spent, by part; ``at_work_on`` is the part whose block is being done."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    at_work_on: str | None = None
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Add the time of the block to a part."""
-        started = time.perf_counter()
+        started, before = time.perf_counter(), self.at_work_on
+        self.at_work_on = name
         try:
             yield
         finally:
             self.seconds[name] += time.perf_counter() - started
+            self.at_work_on = before
 
 
 def start_up(environment: Mapping[str, str] = os.environ) -> Clock:

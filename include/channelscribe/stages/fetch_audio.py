@@ -4,6 +4,10 @@ Writes ``audio.<ext>`` and ``audio.json`` (`contracts.Audio`).
 """
 
 from channelscribe.channels.download import fetch
+from channelscribe.channels.pacing import wait_for_turn
+from channelscribe.channels.patience import forget_refusals, note_refusal, require_patience
+from channelscribe.errors import RateLimitedError
+from channelscribe.settings import get_settings
 from channelscribe.stages.runner import Job, Outcome, Stage, main
 
 
@@ -13,10 +17,22 @@ class FetchAudio(Stage[None]):
     name = "fetch_audio"
 
     def process(self, job: Job, engine: None) -> Outcome:
-        """Fetch and check; an interrupted download is resumed by the next attempt."""
+        """Fetch and check; an interrupted download is resumed by the next attempt.
+
+        Where the site asks for patience, the whole channel gets it: no other video of it is asked for meanwhile.
+        """
+        turns, channel = job.workspace.turns, job.video.channel_url
+        require_patience(turns, channel)
         partial = job.workspace.partial_download(job.video.video_id, job.spec)
+        with job.clock.part("wait"):
+            wait_for_turn(turns, job.video.url, get_settings().youtube_videos_per_hour)
         with job.clock.part("fetch"):
-            path, audio = fetch(job.video.url, job.spec.model, partial, job.out)
+            try:
+                path, audio = fetch(job.video.url, job.spec.model, partial, job.out)
+            except RateLimitedError as error:
+                note_refusal(turns, channel, str(error))
+                raise
+        forget_refusals(turns, channel)
         (job.out / "audio.json").write_text(audio.model_dump_json(indent=1), encoding="utf-8")
         n_bytes = path.stat().st_size
         return Outcome(

@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import resource
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -13,14 +12,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NoReturn, TypeVar
 
-from channelscribe.contracts import Manifest, Status, Video
-from channelscribe.errors import ChannelscribeError, ExitCode
+from channelscribe.contracts import Availability, Manifest, Status, Video
+from channelscribe.errors import ChannelscribeError, ExitCode, RateLimitedError, UnavailableError
 from channelscribe.models import ENGINES, Engine
 from channelscribe.profiles import PROFILES, STAGES, Profile, StageSpec, get_profile
 from channelscribe.stages.clock import Clock, start_up
 from channelscribe.stages.engines import load_engine
 from channelscribe.stages.logs import at_work_on, start_logging
+from channelscribe.stages.progress import ProgressWriter
 from channelscribe.telemetry.gpu import GpuSampler
+from channelscribe.telemetry.memory import peak_memory_bytes
 from channelscribe.workspace import MANIFEST, Artifact, Workspace, describe_outputs, digest_of, fingerprint, now
 
 logger = logging.getLogger(__name__)
@@ -184,6 +185,12 @@ class Run:
         try:
             self._say(video_id, "running", None, "Running.")
             return self._ensure(video)
+        except UnavailableError as error:
+            self._say(video_id, "failed", error.exit_code, str(error), availability=error.availability)
+            return error.exit_code
+        except RateLimitedError as error:
+            self._say(video_id, "failed", error.exit_code, str(error), rate_limited=True)
+            return error.exit_code
         except ChannelscribeError as error:
             code, reason = error.exit_code, str(error)
         except OSError as error:
@@ -213,7 +220,8 @@ class Run:
         video_id = video.video_id
         inputs = {name: self.workspace.require(video_id, name, self.profile) for name in STAGES[self.stage.name].inputs}
         digests = {name: artifact.manifest.digest for name, artifact in inputs.items()}
-        name = fingerprint(self.stage.name, self.spec, digests)
+        spec = self.profile.spec(self.stage.name, video.language)
+        name = fingerprint(self.stage.name, spec, digests)
         present = None if self.force else self.workspace.find(video_id, self.stage.name, name)
         if present:
             empty = present.manifest.empty
@@ -221,15 +229,19 @@ class Run:
             self._say(video_id, "empty" if empty else "present", code, "Nothing to do: the artifact is there already.")
             return code
 
-        engine = self._loaded_engine()
-        clock = Clock()
-        with self.workspace.new_artifact(video_id, self.stage.name, name) as out:
-            started = time.perf_counter()
-            with GpuSampler(self.device) as gpu:
-                outcome = self.stage.process(Job(video, self.spec, inputs, out, self.workspace, clock), engine)
-            clock.seconds["total"] = time.perf_counter() - started
-            manifest = self._manifest(video_id, name, digests, out, outcome, clock, gpu)
-            (out / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        with ProgressWriter(
+            self.workspace.progress_file(video_id, self.stage.name), self._start_up, self.device
+        ) as progress:
+            engine = self._loaded_engine()
+            clock = Clock()
+            with self.workspace.new_artifact(video_id, self.stage.name, name) as out:
+                started = time.perf_counter()
+                with GpuSampler(self.device) as gpu:
+                    progress.work_begins(self._device_used, clock, gpu)
+                    outcome = self.stage.process(Job(video, spec, inputs, out, self.workspace, clock), engine)
+                clock.seconds["total"] = time.perf_counter() - started
+                manifest = self._manifest(video_id, name, spec, digests, out, outcome, clock, gpu)
+                (out / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         code = ExitCode.NOTHING_TO_DO if outcome.empty else ExitCode.DONE
         self._say(video_id, "empty" if outcome.empty else "done", code, outcome.summary)
         return code
@@ -240,10 +252,15 @@ class Run:
             self._engine = load_engine(self.spec, self.device, self._start_up)
         return self._engine
 
+    @property
+    def _device_used(self) -> str:
+        return self._engine.device if self._engine else "cpu"
+
     def _manifest(
         self,
         video_id: str,
         name: str,
+        spec: StageSpec,
         inputs: dict[str, str],
         out: Path,
         outcome: Outcome,
@@ -261,18 +278,18 @@ class Run:
             video_id=video_id,
             fingerprint=name,
             digest=digest_of(outputs),
-            engine=self.spec.engine,
-            model=self.spec.model,
-            revision=self.spec.revision,
-            parameters=dict(self.spec.parameters),
+            engine=spec.engine,
+            model=spec.model,
+            revision=spec.revision,
+            parameters=dict(spec.parameters),
             inputs=inputs,
             outputs=outputs,
             empty=outcome.empty,
             device_requested=self.device,
-            device_used=self._engine.device if self._engine else "cpu",
+            device_used=self._device_used,
             audio_s=outcome.audio_s,
             processing_s={**paid_once.seconds, **clock.seconds},
-            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            peak_memory_bytes=peak_memory_bytes(),
             gpu_samples=gpu.samples,
             gpu_unavailable=gpu.unavailable,
             image=os.environ.get(IMAGE) or None,
@@ -280,7 +297,16 @@ class Run:
             finished_at=now(),
         )
 
-    def _say(self, video_id: str, state: State, code: ExitCode | None, reason: str) -> None:
+    def _say(
+        self,
+        video_id: str,
+        state: State,
+        code: ExitCode | None,
+        reason: str,
+        *,
+        availability: Availability | None = None,
+        rate_limited: bool = False,
+    ) -> None:
         level = logging.ERROR if state == "failed" else logging.INFO
         logger.log(level, "%s", reason)
         status = Status(
@@ -290,6 +316,9 @@ class Run:
             exit_code=None if code is None else int(code),
             reason=reason,
             at=now(),
+            availability=availability,
+            rate_limited=rate_limited,
+            again=self.force and state in ("running", "failed"),
         )
         try:
             self.workspace.write_status(status)

@@ -25,12 +25,12 @@ class Transcribe(Stage[Recogniser]):
         """Write the segments with their words, why some may be wrong, and how much of the speech got text."""
         audio = job.inputs["fetch_audio"].read("audio.json", Audio)
         diarization = job.inputs["diarize"].read("diarization.json", Diarization)
-        parameters = {name: float(value) for name, value in job.spec.parameters.items()}
+        parameters = {name: float(value) for name, value in job.spec.parameters.items() if name != "language"}
         with job.clock.part("decode"):
             waveform = decode(job.inputs["fetch_audio"].folder / audio.file_name)
         regions, spans = _regions(diarization.exclusive_turns, waveform, engine, parameters, audio.duration_s)
         with job.clock.part("recognition"):
-            recognition = engine.transcribe(waveform, spans)
+            recognition = engine.transcribe(waveform, spans, job.video.language)
         language = recognition.language
         checked = [
             check_region(heard, turns, language) for heard, turns in zip(recognition.regions, regions, strict=True)

@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +24,7 @@ from channelscribe.contracts import (
 )
 from channelscribe.errors import BadInputError
 from channelscribe.profiles import STAGES, Profile
-from channelscribe.workspace import Artifact, Workspace
+from channelscribe.workspace import Artifact, Workspace, not_done
 
 Vectors = npt.NDArray[np.float32]
 C = TypeVar("C", bound=Contract)
@@ -66,8 +66,13 @@ def read_record(workspace: Workspace, video_id: str, profile: Profile) -> VideoR
         MisconfiguredError: a stage is yet to be done.
     """
     video = workspace.read_video(video_id)
-    artifacts = {stage: _artifact(workspace, video_id, stage, profile) for stage in STAGES}
-    audio = workspace.require(video_id, "fetch_audio", profile).read("audio.json", Audio)
+    artifacts = workspace.artifacts(video_id, profile)
+    for stage, artifact in artifacts.items():
+        if artifact is None and not _is_skipped(stage, artifacts):
+            raise not_done(video_id, stage)
+    fetched = artifacts["fetch_audio"]
+    assert fetched is not None  # noqa: S101 - it has no inputs, so that it is never skipped
+    audio = fetched.read("audio.json", Audio)
     diarization = _read(artifacts["diarize"], "diarization.json", Diarization) or Diarization(
         turns=(), exclusive_turns=(), audio_s=audio.duration_s
     )
@@ -94,25 +99,10 @@ def read_record(workspace: Workspace, video_id: str, profile: Profile) -> VideoR
     )
 
 
-def _artifact(workspace: Workspace, video_id: str, stage: str, profile: Profile) -> Artifact | None:
-    """The stage's artifact, or None where an empty input left nothing to do and the stage was skipped."""
-    found = workspace.current(video_id, stage, profile)
-    if found is None:
-        inputs = workspace.current_inputs(video_id, stage, profile)
-        if not _skipped(workspace, video_id, profile, inputs):
-            return workspace.require(video_id, stage, profile)
-    return found
-
-
-def _skipped(workspace: Workspace, video_id: str, profile: Profile, inputs: dict[str, Artifact | None]) -> bool:
-    for stage, artifact in inputs.items():
-        if artifact and artifact.manifest.empty:
-            return True
-        if artifact is None and _skipped(
-            workspace, video_id, profile, workspace.current_inputs(video_id, stage, profile)
-        ):
-            return True
-    return False
+def _is_skipped(stage: str, artifacts: Mapping[str, Artifact | None]) -> bool:
+    """Whether an empty input left the stage nothing to do."""
+    inputs = ((name, artifacts[name]) for name in STAGES[stage].inputs)
+    return any(artifact.manifest.empty if artifact else _is_skipped(name, artifacts) for name, artifact in inputs)
 
 
 def _read(artifact: Artifact | None, file_name: str, contract: type[C]) -> C | None:

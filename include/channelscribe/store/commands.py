@@ -1,4 +1,4 @@
-"""The commands about speakers: enroll a voice, list and forget speakers, calibrate."""
+"""The commands about the voices that are known: enroll, forget, calibrate."""
 
 from contextlib import closing
 from pathlib import Path
@@ -12,11 +12,12 @@ from rich.text import Text
 from channelscribe.contracts import Calibration
 from channelscribe.settings import get_settings
 from channelscribe.store.connection import archive_dsn, connect
-from channelscribe.store.enrolling import enroll_clips, measure_calibration, voice_model
-from channelscribe.store.enrollments import checked_name, list_speakers, store_calibration
-from channelscribe.store.enrollments import forget as forget_speaker
-from channelscribe.store.labels import Labelled, relabel
-from channelscribe.store.presentation import clock, printable
+from channelscribe.store.speakers.commands import say, say_identified
+from channelscribe.store.speakers.discovered import identify_all
+from channelscribe.store.speakers.enrolling import enroll_clips, measure_calibration, voice_model
+from channelscribe.store.speakers.enrollments import checked_name, store_calibration
+from channelscribe.store.speakers.enrollments import forget as forget_speaker
+from channelscribe.wording import count
 
 app = typer.Typer()
 
@@ -41,47 +42,24 @@ def enroll(
     profile = profile or settings.profile
     name, model = checked_name(name), voice_model(profile)
     with closing(connect(archive_dsn(settings))) as connection:
-        enroll_clips(connection, settings, name, clips, profile, _say)
-        _say_labelled(relabel(connection, model))
-
-
-@app.command(epilog="Example: `channelscribe speakers`")
-def speakers() -> None:
-    """List the speakers: clips that they are known by, and videos in which they speak."""
-    with closing(connect(archive_dsn(get_settings()))) as connection:
-        found = list_speakers(connection)
-    if not found:
-        _say("Nobody is enrolled: `channelscribe enroll NAME CLIP...` does it.")
-        return
-    table = Table("name", box=None, pad_edge=False, header_style="dim")
-    for column in ("clips", "speech", "videos"):
-        table.add_column(column, justify="right")
-    table.add_column("voice models")
-    for speaker in found:
-        models = printable(", ".join(speaker.models)) or "named by hand"
-        numbers = (str(speaker.n_clips), clock(speaker.speech_s), str(speaker.n_videos))
-        table.add_row(Text(printable(speaker.name)), *numbers, Text(models))
-    _console.print(table)
+        enroll_clips(connection, settings, name, clips, profile, say)
+        say_identified(*identify_all(connection, model))
 
 
 @app.command(epilog='Example: `channelscribe forget "Ada Lovelace"`')
 def forget(name: Annotated[str, typer.Argument(help="Speaker to forget.")]) -> None:
-    """Delete a speaker's voice embeddings, and take the name off all that was matched with them, without asking.
+    """Delete a speaker's voice embeddings, and take the name off everything, without asking.
 
-    Clusters that a person named keep the name.
+    That cannot be undone. The voice itself, nameless, stays in the archive as long as its videos do.
     """
     with closing(connect(archive_dsn(get_settings()))) as connection:
         gone = forget_speaker(connection, name)
-        _say(
-            f"Forgot {gone.name}: removed the voice embeddings of {_n(gone.n_clips, 'clip')}, and the name from "
-            f"{_n(gone.n_clusters, 'cluster')} and {_n(gone.n_utterances, 'utterance')}."
+        clusters, utterances = count(gone.n_clusters, "cluster"), count(gone.n_utterances, "utterance")
+        say(
+            f"Forgot {gone.name}: removed the voice embeddings of {count(gone.n_clips, 'clip')}, and the name from "
+            f"{clusters} ({gone.n_by_hand} named by hand) and {utterances}."
         )
-        if gone.n_kept:
-            _say(f"{_n(gone.n_kept, 'cluster')} that a person named so keep the name.")
-        labelled = Labelled()
-        for model in gone.models:
-            labelled += relabel(connection, model)
-        _say_labelled(labelled)
+        say_identified(*identify_all(connection))
 
 
 @app.command(epilog="Example: `channelscribe calibrate clips-by-speaker/`")
@@ -98,7 +76,7 @@ def calibrate(
         calibration = measure_calibration(folder, profile, settings)
         store_calibration(connection, calibration)
         _console.print(_as_table(calibration))
-        _say_labelled(relabel(connection, (calibration.model, calibration.revision)))
+        say_identified(*identify_all(connection, (calibration.model, calibration.revision)))
 
 
 def _as_table(calibration: Calibration) -> Table:
@@ -111,20 +89,5 @@ def _as_table(calibration: Calibration) -> Table:
     table.add_row("threshold", f"{calibration.threshold:.3f} (strangers accepted: {calibration.false_accept_rate:.2%})")
     table.add_row("margin", f"{calibration.margin:.3f}")
     table.add_row("greatest variance of one voice", f"{calibration.max_variance:.3f}")
+    table.add_row("unknown voices are one from", f"{calibration.same_voice:.3f}")
     return table
-
-
-def _say_labelled(labelled: Labelled) -> None:
-    if labelled.n_clusters or labelled.n_utterances:
-        clusters, utterances = _n(labelled.n_clusters, "cluster"), _n(labelled.n_utterances, "utterance")
-        _say(f"Relabelled {clusters} and {utterances} in the archive.")
-    else:
-        _say("No label in the archive changed.")
-
-
-def _n(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _say(text: str) -> None:
-    _console.print(Text(printable(text)), soft_wrap=True)

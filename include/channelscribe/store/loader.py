@@ -1,17 +1,19 @@
 """Load one video into the archive: all of it or nothing, and only what differs from what is there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from channelscribe.contracts import Manifest
-from channelscribe.errors import BadInputError
+from pydantic import TypeAdapter
+
+from channelscribe.contracts import Manifest, Word
+from channelscribe.errors import BadInputError, TryAgainError
 from channelscribe.profiles import Profile
 from channelscribe.store.artifacts import VideoRecord, read_record
 from channelscribe.store.connection import Connection, Cursor, errors_in_words
-from channelscribe.store.labels import label_videos, lock_voices, read_identifier, warn_without_operating_point
 from channelscribe.store.languages import text_config
 from channelscribe.store.models import EmbeddingModel, register_model
-from channelscribe.store.names import lock_video, named_clusters, set_names, turns_differ
+from channelscribe.store.speakers.labels import label_videos, lock_voices, read_identifier, warn_without_operating_point
+from channelscribe.store.speakers.names import drop_discovered, lock_video, named_clusters, set_names, turns_differ
 from channelscribe.store.staging import Row, Table, clean, merge, stage
 from channelscribe.workspace import Workspace
 
@@ -54,6 +56,8 @@ STAGE_RUNS = Table(
     ),
 )  # fmt: skip
 
+_WORDS = TypeAdapter(tuple[Word, ...])
+
 # The parts of a manifest's time that do not overlap; the others are within `total`.
 TOTAL_PARTS = ("container", "start", "import", "load", "total")
 
@@ -76,8 +80,8 @@ def load_video(
     """Load what the profile's stages made of a video, and identify its voices, in one transaction.
 
     Loading the same artifacts twice writes no row. Rows that the artifacts no longer have are deleted. Vectors of
-    other models stay as long as what they were made of does; names that a person gave to clusters
-    stay as long as a cluster is there that overlaps theirs.
+    other models stay as long as what they were made of does (of a video's chunks, all or none); names that a person
+    gave to clusters stay as long as a cluster is there that overlaps theirs.
 
     Args:
         connection: to a migrated archive, outside a transaction.
@@ -96,6 +100,7 @@ def load_video(
         text_model, voice_model = _register_models(connection, record, profile)
         with connection, connection.cursor() as cursor:
             lock_voices(cursor, exclusive=False)
+            _require_models(cursor, text_model, voice_model)
             lock_video(cursor, video_id)
             n_changed = _merge_record(cursor, record, text_model, voice_model)
             n_changed += _identify(cursor, video_id, profile)
@@ -122,33 +127,48 @@ def _register_models(
     )
 
 
+def _require_models(cursor: Cursor, *models: EmbeddingModel | None) -> None:
+    """Refuse to go on where somebody removed a model since it was registered."""
+    wanted = [model.model_id for model in models if model]
+    cursor.execute("SELECT FROM embedding_models WHERE model_id = ANY(%s) FOR KEY SHARE", (wanted,))
+    if cursor.rowcount != len(wanted):
+        raise TryAgainError("A text model was removed from the archive just now: load the video again.")
+
+
+def rows_by_table(
+    cursor: Cursor, record: VideoRecord, text_model: EmbeddingModel | None, voice_model: EmbeddingModel | None
+) -> Iterator[tuple[Table, Iterable[Row]]]:
+    """All rows of a video, parents before children. Its channel is made, if it is new."""
+    config = text_config(record.transcript.language if record.transcript else None)
+    yield VIDEOS, [_video_row(record, _channel(cursor, record), config)]
+    yield CLUSTERS, _cluster_rows(record)
+    yield TURNS, _turn_rows(record)
+    yield UTTERANCES, _utterance_rows(record)
+    yield CHUNKS, _chunk_rows(record, config)
+    yield STAGE_RUNS, map(_stage_run_row, record.manifests)
+    if text_model:
+        yield TEXT_EMBEDDINGS, _text_embedding_rows(record, text_model)
+    if voice_model:
+        yield CLUSTER_EMBEDDINGS, _cluster_embedding_rows(record, voice_model)
+        yield TURN_EMBEDDINGS, _turn_embedding_rows(record, voice_model)
+
+
 def _merge_record(
     cursor: Cursor, record: VideoRecord, text_model: EmbeddingModel | None, voice_model: EmbeddingModel | None
 ) -> int:
     video_id = record.video.video_id
-    config = text_config(record.transcript.language if record.transcript else None)
-    channel_id = _channel(cursor, record)
-    stage(cursor, VIDEOS, [_video_row(record, channel_id, config)])
-    stage(cursor, CLUSTERS, _cluster_rows(record))
-    stage(cursor, TURNS, _turn_rows(record))
-    stage(cursor, UTTERANCES, _utterance_rows(record))
-    stage(cursor, CHUNKS, _chunk_rows(record, config))
-    stage(cursor, STAGE_RUNS, [_stage_run_row(manifest) for manifest in record.manifests])
-
+    # Parents before children: a parent's deletion takes its children with it, and they are made anew.
+    tables = []
+    for table, rows in rows_by_table(cursor, record, text_model, voice_model):
+        stage(cursor, table, rows)
+        tables.append(table)
     turns_changed = turns_differ(cursor, video_id)
     named = named_clusters(cursor, video_id, turns_changed=turns_changed)
-    n_changed = _delete_stale_embeddings(cursor, video_id, text_model, voice_model, turns_changed=turns_changed)
-    # Parents before children: a parent's deletion takes its children with it, and they are made anew.
-    for table in (VIDEOS, CLUSTERS, TURNS, UTTERANCES, CHUNKS, STAGE_RUNS):
-        n_changed += merge(cursor, table, video_id)
-    if text_model:
-        stage(cursor, TEXT_EMBEDDINGS, _text_embedding_rows(record, text_model))
-        n_changed += merge(cursor, TEXT_EMBEDDINGS, video_id, text_model.model_id)
-    if voice_model:
-        stage(cursor, CLUSTER_EMBEDDINGS, _cluster_embedding_rows(record, voice_model))
-        stage(cursor, TURN_EMBEDDINGS, _turn_embedding_rows(record, voice_model))
-        n_changed += merge(cursor, CLUSTER_EMBEDDINGS, video_id, voice_model.model_id)
-        n_changed += merge(cursor, TURN_EMBEDDINGS, video_id, voice_model.model_id)
+    n_changed = drop_discovered(cursor, video_id) if turns_changed else 0
+    n_changed += _delete_stale_embeddings(cursor, video_id, text_model, voice_model, turns_changed=turns_changed)
+    for table in tables:
+        model = text_model if table is TEXT_EMBEDDINGS else voice_model
+        n_changed += merge(cursor, table, video_id, model.model_id if model and table.scope else None)
     return n_changed + set_names(cursor, video_id, named)
 
 
@@ -179,12 +199,15 @@ def _delete_stale_embeddings(
     *,
     turns_changed: bool,
 ) -> int:
-    """Delete the vectors of other models that were made of text or turns which are no longer there."""
+    """Delete the vectors of other models that were made of text or turns which are no longer there.
+
+    A model has text embeddings of all chunks of a video or of none: search asks each video by one model.
+    """
     cursor.execute(
-        "DELETE FROM text_embeddings e USING chunks c WHERE e.video_id = %s AND c.video_id = e.video_id "
-        "AND c.chunk_index = e.chunk_index AND e.model_id IS DISTINCT FROM %s "
-        "AND NOT EXISTS (SELECT FROM staging_chunks s WHERE s.chunk_index = c.chunk_index AND s.text = c.text)",
-        (video_id, text_model.model_id if text_model else None),
+        "DELETE FROM text_embeddings WHERE video_id = %(id)s AND model_id IS DISTINCT FROM %(model)s AND EXISTS ("
+        "SELECT FROM (SELECT chunk_index, text FROM chunks WHERE video_id = %(id)s) c "
+        "FULL JOIN staging_chunks s USING (chunk_index) WHERE c.text IS DISTINCT FROM s.text)",
+        {"id": video_id, "model": text_model.model_id if text_model else None},
     )
     n_deleted = cursor.rowcount
     if turns_changed:
@@ -235,7 +258,9 @@ def _turn_rows(record: VideoRecord) -> Iterator[Row]:
 
 def _utterance_rows(record: VideoRecord) -> Iterator[Row]:
     for utterance in record.analysis.utterances:
-        words = [word.model_dump() for word in utterance.words]
+        words: object = _WORDS.dump_json(utterance.words).decode()
+        if r"\u0000" in str(words):
+            words = [word.model_dump() for word in utterance.words]  # slower, and staging takes that character out
         yield (
             record.video.video_id, utterance.index, utterance.cluster, utterance.start_s, utterance.end_s,
             utterance.text, words, utterance.suspicions,

@@ -14,12 +14,13 @@ from channelscribe.store.connection import Connection, Cursor, errors_in_words
 
 Kind = Literal["text", "voice"]
 
+# Turns are as many as utterances, and are only ever read by video; enrolled voices are few, and read all.
 TABLES: dict[Kind, tuple[str, ...]] = {
     "text": ("text_embeddings",),
-    "voice": ("cluster_voice_embeddings", "turn_voice_embeddings", "enrollments"),
+    "voice": ("cluster_voice_embeddings",),
 }
-# What pgvector's HNSW index takes: 2000 dimensions of float32, 4000 of float16. Beyond them the search is exact.
-MAX_VECTOR, MAX_HALFVEC = 2000, 4000
+# What pgvector's HNSW index takes of float16. Beyond that the search is exact.
+MAX_HALFVEC = 4000
 _REGISTRATION_LOCK = 7_231_846_506
 
 
@@ -37,14 +38,12 @@ class EmbeddingModel:
 
     @property
     def indexed_type(self) -> sql.Composable:
-        """The type that the vectors are cast to, in the index and in a query that shall use it."""
-        name = "halfvec" if MAX_VECTOR < self.dimension <= MAX_HALFVEC else "vector"
-        return sql.SQL("{}({})").format(sql.SQL(name), sql.Literal(self.dimension))
+        """The type that the vectors are cast to, in the index and in a query that shall use it.
 
-    @property
-    def operator_class(self) -> sql.Composable:
-        """The operator class of cosine distance for that type."""
-        return sql.SQL("vector_cosine_ops" if self.dimension <= MAX_VECTOR else "halfvec_cosine_ops")
+        Half precision makes the index half as large; what it finds is compared by the vectors themselves.
+        """
+        name = "halfvec" if self.dimension <= MAX_HALFVEC else "vector"
+        return sql.SQL("{}({})").format(sql.SQL(name), sql.Literal(self.dimension))
 
 
 def find_model(cursor: Cursor, kind: Kind, name: str, revision: str) -> EmbeddingModel | None:
@@ -69,8 +68,33 @@ def register_model(connection: Connection, kind: Kind, name: str, revision: str,
     with connection, connection.cursor() as cursor:
         model = find_model(cursor, kind, name, revision)
         if model is None:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_REGISTRATION_LOCK,))
-            model = find_model(cursor, kind, name, revision) or _create(cursor, kind, name, revision, dimension)
+            model, is_new = add_model(cursor, kind, name, revision, dimension)
+            for statement in index_statements(kind, model) if is_new else ():
+                cursor.execute(statement)
+    return require_dimension(model, name, revision, dimension)
+
+
+def add_model(cursor: Cursor, kind: Kind, name: str, revision: str, dimension: int) -> tuple[EmbeddingModel, bool]:
+    """The model, and whether it is new and so without indexes. Others who add one wait until the transaction ends."""
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_REGISTRATION_LOCK,))
+    model = find_model(cursor, kind, name, revision)
+    if model is not None:
+        return require_dimension(model, name, revision, dimension), False
+    cursor.execute(
+        "INSERT INTO embedding_models (kind, name, revision, dimension) VALUES (%s, %s, %s, %s) RETURNING model_id",
+        (kind, name, revision, dimension),
+    )
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101 - RETURNING gives a row or the statement fails
+    return EmbeddingModel(row[0], dimension), True
+
+
+def require_dimension(model: EmbeddingModel, name: str, revision: str, dimension: int) -> EmbeddingModel:
+    """The model itself, if its vectors have this dimension.
+
+    Raises:
+        BadInputError: they have another one.
+    """
     if model.dimension != dimension:
         raise BadInputError(
             f"The vectors of {name} ({revision}) have {dimension} dimensions, but those in the archive have "
@@ -79,28 +103,20 @@ def register_model(connection: Connection, kind: Kind, name: str, revision: str,
     return model
 
 
-def _create(cursor: Cursor, kind: Kind, name: str, revision: str, dimension: int) -> EmbeddingModel:
-    cursor.execute(
-        "INSERT INTO embedding_models (kind, name, revision, dimension) VALUES (%s, %s, %s, %s) RETURNING model_id",
-        (kind, name, revision, dimension),
+def index_statements(kind: Kind, model: EmbeddingModel) -> list[sql.Composed]:
+    """What makes a model's vector indexes; none for a model of more dimensions than can be indexed."""
+    statement = (
+        "CREATE INDEX {index} ON {table} USING hnsw ((embedding::{type}) halfvec_cosine_ops) WHERE model_id = {id}"
     )
-    row = cursor.fetchone()
-    assert row is not None  # noqa: S101 - RETURNING gives a row or the statement fails
-    model = EmbeddingModel(row[0], dimension)
-    if dimension <= MAX_HALFVEC:
-        for table in TABLES[kind]:
-            cursor.execute(
-                sql.SQL(
-                    "CREATE INDEX {index} ON {table} USING hnsw ((embedding::{type}) {operators}) WHERE model_id = {id}"
-                ).format(
-                    index=sql.Identifier(f"{table}_hnsw_{model.model_id}"),
-                    table=sql.Identifier(table),
-                    type=model.indexed_type,
-                    operators=model.operator_class,
-                    id=sql.Literal(model.model_id),
-                )
-            )
-    return model
+    return [
+        sql.SQL(statement).format(
+            index=sql.Identifier(f"{table}_hnsw_{model.model_id}"),
+            table=sql.Identifier(table),
+            type=model.indexed_type,
+            id=sql.Literal(model.model_id),
+        )
+        for table in (TABLES[kind] if model.dimension <= MAX_HALFVEC else ())
+    ]
 
 
 def has_model(connection: Connection, kind: Kind, name: str, revision: str) -> bool:

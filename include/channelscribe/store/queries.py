@@ -61,6 +61,23 @@ def loaded_video_ids(connection: Connection, video_ids: Collection[str] | None =
         return {row[0] for row in cursor}
 
 
+def failing_videos(connection: Connection) -> set[str]:
+    """Videos that failed in each of their last three runs, the last of them within a week."""
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT video_id FROM (
+                SELECT video_id, failed_stage, started_at,
+                       row_number() OVER (PARTITION BY video_id ORDER BY started_at DESC) AS nth
+                FROM run_videos JOIN ingest_runs USING (run_id)
+            ) newest
+            WHERE nth <= 3 GROUP BY video_id
+            HAVING count(failed_stage) = 3 AND max(started_at) > now() - interval '7 days'
+            """
+        )
+        return {row[0] for row in cursor}
+
+
 def videos_with_first_utterances(
     connection: Connection, video_ids: Collection[str] | None = None, *, n_utterances: int = 5
 ) -> list[LoadedVideo]:

@@ -1,8 +1,8 @@
 """Bring the rows of one video in a table to what they should be: COPY into a staging table, then the difference."""
 
-import io
 import json
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,14 @@ from psycopg2 import sql
 from channelscribe.store.connection import Cursor
 
 Row = Sequence[object]
+
+# Rows are sent in pieces of about this size, so that the server works on one while the next is made.
+_PIECE_BYTES = 65_536
+# Name of the column of vectors in every table that has one.
+VECTOR_COLUMN = "embedding"
+# https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"
+_BINARY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+_BINARY_END = struct.pack(">h", -1)
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,18 @@ def stage(cursor: Cursor, table: Table, rows: Iterable[Row]) -> None:
             table.staging, _list(table.columns), sql.Identifier(table.name)
         )
     )
-    text = "".join("\t".join(map(_copied, row)) + "\n" for row in rows)
-    # What cannot be said in UTF-8 (half a surrogate pair) becomes a question mark.
-    cursor.copy_expert(
-        sql.SQL("COPY {} ({}) FROM STDIN WITH (ENCODING 'UTF8')").format(table.staging, _list(table.columns)),
-        io.BytesIO(text.encode("utf-8", errors="replace")),
-    )
+    copy(cursor, table, rows, into=table.staging)
+
+
+def copy(cursor: Cursor, table: Table, rows: Iterable[Row], *, into: sql.Composable | None = None) -> None:
+    """Copy rows into a table itself, or into another one with its columns."""
+    name, columns = into or sql.Identifier(table.name), _list(table.columns)
+    # As text, vectors would take most of a load's time, here and on the server.
+    if VECTOR_COLUMN in table.columns:
+        statement, pieces = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary)"), _binary(rows)
+    else:
+        statement, pieces = sql.SQL("COPY {} ({}) FROM STDIN WITH (ENCODING 'UTF8')"), _text(rows)
+    cursor.copy_expert(statement.format(name, columns), _Stream(pieces))
 
 
 def merge(cursor: Cursor, table: Table, video_id: str, scope: object = None) -> int:
@@ -109,14 +123,54 @@ def _list(columns: Iterable[str]) -> sql.Composable:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
+class _Stream:
+    """A file to read from, made of pieces."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def read(self, _size: int = -1) -> bytes:
+        """Some pieces, however many are asked for; empty at the end."""
+        buffer = bytearray()
+        for piece in self._pieces:
+            buffer += piece
+            if len(buffer) >= _PIECE_BYTES:
+                break
+        return bytes(buffer)
+
+    readline: Callable[..., bytes] = read
+
+
+def _text(rows: Iterable[Row]) -> Iterator[bytes]:
+    # What cannot be said in UTF-8 (half a surrogate pair) becomes a question mark.
+    return (("\t".join(map(_copied, row)) + "\n").encode("utf-8", errors="replace") for row in rows)
+
+
+def _binary(rows: Iterable[Row]) -> Iterator[bytes]:
+    yield _BINARY_HEADER
+    for row in rows:
+        fields = [_sent(value) for value in row]
+        yield struct.pack(">h", len(fields)) + b"".join(struct.pack(">i", len(field)) + field for field in fields)
+    yield _BINARY_END
+
+
+def _sent(value: object) -> bytes:
+    """A value in COPY's binary format: text, integer, double precision or vector."""
+    if isinstance(value, np.ndarray):
+        return struct.pack(">hh", len(value), 0) + value.astype(">f4").tobytes()
+    if isinstance(value, int):
+        return struct.pack(">i", value)
+    if isinstance(value, float):
+        return struct.pack(">d", value)
+    return clean(str(value)).encode("utf-8", errors="replace")
+
+
 def _copied(value: object) -> str:
     """A value in COPY's text format."""
     if value is None:
         return r"\N"
     if isinstance(value, bool):
         return "t" if value else "f"
-    if isinstance(value, np.ndarray):
-        return "[" + ",".join(map(repr, value.tolist())) + "]"
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict | list):

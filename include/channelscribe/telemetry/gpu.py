@@ -98,6 +98,11 @@ class GpuSampler:
         self.samples = self._log.samples or None
         self.unavailable = None if self.samples else self._reason
 
+    @property
+    def so_far(self) -> tuple[GpuSample, ...]:
+        """The samples that there are while the context is open."""
+        return self._log.samples
+
     def _run(self) -> None:
         started = time.perf_counter()
         try:

@@ -1,57 +1,22 @@
-"""The report of one ingest run: what was loaded, what failed and why, and where the time went."""
+"""The report of one run: what was loaded, what failed and why, and where the time went."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from channelscribe.contracts import Manifest
+from channelscribe.contracts import Availability, Manifest, Status
+from channelscribe.errors import ExitCode
 from channelscribe.profiles import STAGES, Profile
-from channelscribe.telemetry.gpu_use import GpuUse, Range, gpu_use
+from channelscribe.telemetry.comparison import GPU_BUSY, PER_HOUR, TEXTS, WHOLE, Comparison, Figures
+from channelscribe.telemetry.gpu_use import GpuRun, GpuUse, gpu_run, gpu_use
+from channelscribe.telemetry.run_times import StageTime, VideoTime, stage_time, video_seconds
+from channelscribe.wording import count
 from channelscribe.workspace import Workspace
 
 NO_REASON = "it gave no reason: see the log of its task"
 
-_START_UP = ("container", "start", "import", "load")
-
-
-@dataclass(frozen=True)
-class StageTime:
-    """What one stage spent in a run, summed over the videos that it worked on.
-
-    Args:
-        stage: name of the stage.
-        n_videos: videos that it worked on; those whose artifact was there already do not count.
-        audio_s: seconds of audio in them.
-        container_s: seconds until the programs' processes began, where containers were made for them.
-        start_s: seconds until the programs ran their first line.
-        import_s: seconds spent on importing the engine.
-        load_s: seconds spent on loading the model.
-        work_s: seconds spent on the videos themselves.
-    """
-
-    stage: str
-    n_videos: int
-    audio_s: float
-    container_s: float
-    start_s: float
-    import_s: float
-    load_s: float
-    work_s: float
-
-    @property
-    def start_up_s(self) -> float:
-        """All the seconds before the work."""
-        return self.container_s + self.start_s + self.import_s + self.load_s
-
-    @property
-    def total_s(self) -> float:
-        """All the seconds of the stage."""
-        return self.start_up_s + self.work_s
-
-    @property
-    def rtfx(self) -> float | None:
-        """Audio seconds / processing seconds, as a ratio of sums; None where no time was measured."""
-        return self.audio_s / self.total_s if self.total_s else None
+Made = Mapping[str, Mapping[str, Manifest]]
+"""What a run made: manifests by stage, in the order of work, and by video."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +27,9 @@ class FailedVideo:
     title: str
     stage: str
     reason: str
+    availability: Availability | None = None
+    channel_url: str = ""
+    rate_limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,28 +38,64 @@ class RunReport:
 
     Args:
         n_channels: channels that were polled, or tried.
-        n_listed: videos that the channels list.
+        n_listed: items that the channels have listed.
+        n_waiting: videos that were over a limit: new to the next run.
+        n_unavailable: items that the sites do not hand out.
         loaded: the videos that were loaded, by id.
         without_speech: those of them in which nobody speaks.
         failed: the videos that failed.
         failed_channels: reason by channel that could not be polled.
+        failed_discovery: why speakers could not be looked for across videos; None if they were, or need not be.
         stage_times: time by stage, in the order of work.
         gpu_uses: what the GPU did, by stage that asked for one.
+        nothing: what is said where there was nothing to do, if it is not the usual.
+        run_id: the DAG and its run, as the archive knows it.
+        profile: name of the run's profile.
+        started_at: when the videos were chosen.
+        elapsed_s: seconds that Airflow had the run at work, all attempts together; None while they are not known.
+        audio_s: seconds of audio in the videos that a stage worked on.
+        skipped: items that were listed and not taken, by why.
+        videos: where the time of each video went.
+        gpu: what the GPU did over the whole run; None without a sample.
+        compared: the run's figures beside those of the runs before it.
     """
 
     n_channels: int
     n_listed: int
+    n_waiting: int
+    n_unavailable: int
     loaded: tuple[str, ...]
     without_speech: tuple[str, ...]
     failed: tuple[FailedVideo, ...]
     failed_channels: Mapping[str, str] = field(default_factory=dict)
+    failed_discovery: str | None = None
     stage_times: tuple[StageTime, ...] = ()
     gpu_uses: Mapping[str, GpuUse] = field(default_factory=dict)
+    nothing: str | None = None
+    run_id: str = ""
+    profile: str | None = None
+    started_at: datetime | None = None
+    elapsed_s: float | None = None
+    audio_s: float = 0.0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    videos: tuple[VideoTime, ...] = ()
+    gpu: GpuRun | None = None
+    compared: tuple[Comparison, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Nothing failed."""
-        return not self.failed and not self.failed_channels
+        return not self.failed and not self.failed_channels and self.failed_discovery is None
+
+    @property
+    def unavailable(self) -> list[tuple[str, Availability, str]]:
+        """Id, what the site said, and the reason, of the videos that failed because it does not hand them out."""
+        return [(video.video_id, video.availability, video.reason) for video in self.failed if video.availability]
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """What the site said, by channel that it asked for patience while videos were fetched."""
+        return {video.channel_url: video.reason for video in reversed(self.failed) if video.rate_limited}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -100,6 +104,8 @@ class RunReport:
             "channels": self.n_channels,
             "failed_channels": len(self.failed_channels),
             "listed": self.n_listed,
+            "unavailable": self.n_unavailable,
+            "waiting": self.n_waiting,
             "selected": len(self.loaded) + len(self.failed),
             "loaded": len(self.loaded),
             "without_speech": len(self.without_speech),
@@ -107,45 +113,62 @@ class RunReport:
         }
 
     @property
+    def rtfx(self) -> float | None:
+        """Of the whole run: seconds of audio / seconds of all stages; None where no time was measured."""
+        total_s = sum(time.total_s for time in self.stage_times)
+        return self.audio_s / total_s if total_s and self.audio_s else None
+
+    @property
+    def audio_per_hour(self) -> float | None:
+        """Hours of audio in an hour of the run, polling and waiting included."""
+        return self.audio_s / self.elapsed_s if self.elapsed_s and self.audio_s else None
+
+    @property
+    def figures(self) -> Figures:
+        """What is compared with other runs, as far as it is known."""
+        known: dict[str, float | None] = {WHOLE: self.rtfx, PER_HOUR: self.audio_per_hour}
+        known[GPU_BUSY] = self.gpu.busy_share if self.gpu else None
+        for time in self.stage_times:
+            known[f"{time.stage} {WHOLE}"] = time.rtfx
+            if time.texts_per_s is not None:
+                known[TEXTS] = time.texts_per_s
+        return {name: value for name, value in known.items() if value is not None}
+
+    @property
     def summary(self) -> str:
         """One line for people."""
+        if self.nothing and self.ok and not self.loaded:
+            return self.nothing
         if not self.n_channels:
-            return "No channel to poll: set CHANNELSCRIBE_CHANNELS in .env, or give `channels` when triggering."
+            return "No channel to poll: add one by `channelscribe channels add`, or give `channels` when triggering."
         if self.ok and not self.loaded:
             return f"No new video: the archive has what was asked for ({self.n_listed} listed)."
-        parts = [f"{_count(len(self.loaded), 'video')} loaded"]
+        parts = [f"{count(len(self.loaded), 'video')} loaded"]
         if self.without_speech:
             parts.append(f"{len(self.without_speech)} of them without speech")
         if self.failed:
             names = "; ".join(f"{video.title} ({video.stage}: {_clause(video.reason)})" for video in self.failed)
-            parts.append(f"{_count(len(self.failed), 'video')} failed: {names}")
+            parts.append(f"{count(len(self.failed), 'video')} failed: {names}")
         if self.failed_channels:
             names = "; ".join(f"{channel} ({_clause(reason)})" for channel, reason in self.failed_channels.items())
-            parts.append(f"{_count(len(self.failed_channels), 'channel')} failed: {names}")
+            parts.append(f"{count(len(self.failed_channels), 'channel')} failed: {names}")
+        if self.failed_discovery is not None:
+            parts.append(f"discover_speakers failed: {_clause(self.failed_discovery)}")
+        if self.n_waiting:
+            parts.append(f"{self.n_waiting} more wait for the next run")
         return ", ".join(parts)
 
-    def to_markdown(self) -> str:
-        """The whole report, for a log or a page."""
-        return "\n".join(self._markdown_lines())
-
-    def _markdown_lines(self) -> Iterator[str]:
-        yield f"# {_headline(self)}"
-        yield ""
-        yield "| " + " | ".join(name.replace("_", " ") for name in self.counts) + " |"
-        yield "|" + " ---: |" * len(self.counts)
-        yield "| " + " | ".join(str(count) for count in self.counts.values()) + " |"
-        if self.failed:
-            yield from ("", "| failed video | id | stage | reason |", "| --- | --- | --- | --- |")
-            for video in self.failed:
-                yield f"| {_cell(video.title)} | {video.video_id} | {video.stage} | {_cell(video.reason)} |"
+    @property
+    def headline(self) -> str:
+        """The summary without the names of what failed."""
+        if self.ok:
+            return self.summary
+        parts = [f"{count(len(self.loaded), 'video')} loaded", f"{len(self.failed)} failed"]
         if self.failed_channels:
-            yield from ("", "| failed channel | reason |", "| --- | --- |")
-            for channel, reason in self.failed_channels.items():
-                yield f"| {_cell(channel)} | {_cell(reason)} |"
-        if self.stage_times:
-            yield from ("", *_time_lines(self.stage_times))
-        if self.gpu_uses:
-            yield from ("", *_gpu_lines(self.gpu_uses))
+            parts.append(f"{count(len(self.failed_channels), 'channel')} could not be polled")
+        if self.failed_discovery is not None:
+            parts.append("discover_speakers failed")
+        return ", ".join(parts)
 
 
 def run_report(
@@ -154,10 +177,16 @@ def run_report(
     selected: Sequence[str],
     failed_stages: Mapping[str, str],
     failed_channels: Mapping[str, str],
+    failed_discovery: str | None = None,
     *,
     started_at: datetime,
+    attempt_at: datetime | None = None,
     n_channels: int,
     n_listed: int,
+    n_waiting: int = 0,
+    n_unavailable: int = 0,
+    skipped: Mapping[str, int] | None = None,
+    map_indexes: Mapping[str, int] | None = None,
 ) -> RunReport:
     """Put together the report of a run from what its videos left in the workspace.
 
@@ -167,15 +196,36 @@ def run_report(
         selected: ids of the videos that the run took on.
         failed_stages: by video that was not loaded, the stage that failed (``load`` included).
         failed_channels: by channel that could not be polled, the reason.
+        failed_discovery: why speakers could not be looked for across videos.
         started_at: start of the run: work that was done earlier takes no time of this one.
+        attempt_at: start of its latest attempt, where tasks of it were cleared later: what a video waited before, and
+            the hours between the attempts, are of no interest to it.
         n_channels: channels that were polled, or tried.
-        n_listed: videos that the channels list.
+        n_listed: items that the channels have listed.
+        n_waiting: videos that were over a limit.
+        n_unavailable: items that the sites do not hand out.
+        skipped: items that were not taken, by why.
+        map_indexes: by video, which of the run's mapped tasks worked on it.
     """
     loaded = tuple(video_id for video_id in selected if video_id not in failed_stages)
-    manifests = _manifests(workspace, profile, selected, started_at)
+    made = _made(workspace, profile, selected, started_at)
+    loads = {video_id: _load_seconds(workspace, video_id, started_at) for video_id in selected}
+    since = max(started_at, attempt_at or started_at)
+    videos = [
+        _video_time(
+            workspace, profile, video_id, {stage: of[video_id] for stage, of in made.items() if video_id in of},
+            loads[video_id], _ended_s(workspace, video_id, failed_stages.get(video_id, "load"), since),
+            (map_indexes or {}).get(video_id, 0),
+        )
+        for video_id in selected
+    ]  # fmt: skip
+    manifests = {stage: list(of.values()) for stage, of in made.items()}
+    worked_on = {video_id for of in made.values() for video_id in of}
     return RunReport(
         n_channels=n_channels,
         n_listed=n_listed,
+        n_waiting=n_waiting,
+        n_unavailable=n_unavailable,
         loaded=loaded,
         without_speech=tuple(video_id for video_id in loaded if _is_without_speech(workspace, video_id, profile)),
         failed=tuple(
@@ -184,17 +234,16 @@ def run_report(
             if video_id in failed_stages
         ),
         failed_channels=dict(failed_channels),
-        stage_times=tuple(stage_time(stage, made) for stage, made in manifests.items()),
-        gpu_uses={stage: use for stage, made in manifests.items() if (use := gpu_use(made))},
+        failed_discovery=failed_discovery,
+        stage_times=(*(stage_time(stage, of) for stage, of in manifests.items()), *_loading(videos)),
+        gpu_uses={stage: use for stage, of in manifests.items() if (use := gpu_use(of))},
+        profile=profile.name,
+        started_at=started_at,
+        audio_s=sum(video.audio_s or 0.0 for video in videos if video.video_id in worked_on),
+        skipped=dict(skipped or {}),
+        videos=tuple(videos),
+        gpu=gpu_run([manifest for of in manifests.values() for manifest in of], started_at),
     )
-
-
-def stage_time(stage: str, manifests: Sequence[Manifest]) -> StageTime:
-    """The time that a stage spent on some videos, from their manifests."""
-    container_s, start_s, import_s, load_s = (_sum(manifests, part) for part in _START_UP)
-    audio_s = sum(manifest.audio_s for manifest in manifests)
-    work_s = _sum(manifests, "total")
-    return StageTime(stage, len(manifests), audio_s, container_s, start_s, import_s, load_s, work_s)
 
 
 def _is_without_speech(workspace: Workspace, video_id: str, profile: Profile) -> bool:
@@ -203,81 +252,66 @@ def _is_without_speech(workspace: Workspace, video_id: str, profile: Profile) ->
 
 
 def _failed_video(workspace: Workspace, video_id: str, stage: str) -> FailedVideo:
-    status = workspace.read_status(video_id, stage)
-    reason = status.reason if status and status.state == "failed" else NO_REASON
-    return FailedVideo(video_id, workspace.read_video(video_id).title, stage, reason)
+    video, status = workspace.read_video(video_id), workspace.read_status(video_id, stage)
+    if status is None or status.state != "failed":
+        return FailedVideo(video_id, video.title, stage, NO_REASON)
+    # What is bad and stays bad would take its channel's turns in every run to come.
+    is_bad = status.exit_code == ExitCode.BAD_INPUT and stage != "load"
+    availability = status.availability or ("unusable" if is_bad else None)
+    return FailedVideo(
+        video_id, video.title, stage, status.reason, availability, video.channel_url, status.rate_limited
+    )
 
 
-def _manifests(
-    workspace: Workspace, profile: Profile, selected: Sequence[str], started_at: datetime
-) -> dict[str, list[Manifest]]:
-    """What was made in the run, by stage in the order of work; stages that made nothing are left out."""
-    made = {}
-    for stage in STAGES:
-        artifacts = [workspace.current(video_id, stage, profile) for video_id in selected]
-        manifests = [artifact.manifest for artifact in artifacts if artifact]
-        made[stage] = [manifest for manifest in manifests if manifest.finished_at >= started_at]
+def _made(workspace: Workspace, profile: Profile, selected: Sequence[str], started_at: datetime) -> Made:
+    """What was made in the run; stages that made nothing are left out."""
+    made: dict[str, dict[str, Manifest]] = {stage: {} for stage in STAGES}
+    for video_id in selected:
+        for stage, artifact in workspace.artifacts(video_id, profile).items():
+            if artifact and artifact.manifest.finished_at >= started_at:
+                made[stage][video_id] = artifact.manifest
     return {stage: manifests for stage, manifests in made.items() if manifests}
 
 
-def _time_lines(times: Sequence[StageTime]) -> Iterator[str]:
-    yield "| stage | videos | audio s | container s | start s | import s | load s | work s | total s | RTFx |"
-    yield "| --- |" + " ---: |" * 9
-    for time in times:
-        rtfx = "" if time.rtfx is None else f"{time.rtfx:.1f}"
-        yield (
-            f"| {time.stage} | {time.n_videos} | {time.audio_s:.1f} | {time.container_s:.1f} | {time.start_s:.1f} "
-            f"| {time.import_s:.1f} | {time.load_s:.1f} | {time.work_s:.1f} | {time.total_s:.1f} | {rtfx} |"
-        )
-    total_s, start_up_s = (sum(parts) for parts in zip(*((t.total_s, t.start_up_s) for t in times), strict=True))
-    if total_s:
-        share = 100 * start_up_s / total_s
-        yield ""
-        yield f"Starts cost {share:.1f} % of the stages' time: {start_up_s:.1f} s of {total_s:.1f} s."
+def _video_time(
+    workspace: Workspace,
+    profile: Profile,
+    video_id: str,
+    manifests: Mapping[str, Manifest],
+    load_s: float | None,
+    elapsed_s: float | None,
+    map_index: int,
+) -> VideoTime:
+    fetched = workspace.current(video_id, "fetch_audio", profile)
+    audio_s = fetched.manifest.audio_s if fetched else None
+    title = workspace.read_video(video_id).title
+    return VideoTime(video_id, title, map_index, audio_s, video_seconds(manifests, load_s, elapsed_s))
 
 
-def _gpu_lines(uses: Mapping[str, GpuUse]) -> Iterator[str]:
-    if any(use.n_videos for use in uses.values()):
-        yield "The GPU, from the lowest sample over the median to the highest:"
-        yield ""
-        yield "| stage | busy share | SM % | VRAM % | temperature, °C | power, W |"
-        yield "| --- |" + " ---: |" * 5
-    for stage, use in uses.items():
-        if use.n_videos:
-            busy = "unknown" if use.busy_share is None else f"{use.busy_share:.2f}"
-            ranges = (use.sm_percent, use.vram_percent, use.temperature_c, use.power_w)
-            yield f"| {stage} | {busy} | {' | '.join(map(_range, ranges))} |"
-    yield ""
-    for stage, use in uses.items():
-        for reason in use.unavailable:
-            yield f"- {stage}: GPU: unavailable ({_cell(reason)})"
+def _load_seconds(workspace: Workspace, video_id: str, started_at: datetime) -> float | None:
+    status = _status_since(workspace, video_id, "load", started_at)
+    return status.took_s if status and status.state == "done" else None
 
 
-def _range(found: Range | None) -> str:
-    return f"{found.min:.0f} / {found.median:.0f} / {found.max:.0f}" if found else "unknown"
+def _ended_s(workspace: Workspace, video_id: str, last_stage: str, since: datetime) -> float | None:
+    """Seconds until the run was through with a video; None if it was before this attempt."""
+    status = _status_since(workspace, video_id, last_stage, since)
+    return (status.at - since).total_seconds() if status else None
 
 
-def _sum(manifests: Sequence[Manifest], part: str) -> float:
-    return sum(manifest.processing_s.get(part, 0.0) for manifest in manifests)
+def _status_since(workspace: Workspace, video_id: str, stage: str, since: datetime) -> Status | None:
+    status = workspace.read_status(video_id, stage)
+    return status if status and status.at >= since else None
 
 
-def _headline(report: RunReport) -> str:
-    if report.ok:
-        return report.summary
-    parts = [f"{_count(len(report.loaded), 'video')} loaded", f"{len(report.failed)} failed"]
-    if report.failed_channels:
-        parts.append(f"{_count(len(report.failed_channels), 'channel')} could not be polled")
-    return ", ".join(parts)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _loading(videos: Sequence[VideoTime]) -> list[StageTime]:
+    """The time of loading, which is no stage program and has no manifest; none where nothing was loaded."""
+    loads = [(video.audio_s or 0.0, video.seconds["loading"]) for video in videos if "loading" in video.seconds]
+    if not loads:
+        return []
+    audio_s, work_s = (sum(column) for column in zip(*loads, strict=True))
+    return [StageTime("load", len(loads), audio_s, 0.0, 0.0, 0.0, 0.0, work_s)]
 
 
 def _clause(sentence: str) -> str:
     return sentence.rstrip(".")
-
-
-def _cell(text: str) -> str:
-    """Text that can stand in a table of Markdown."""
-    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,157 @@
+"""What is wrong after a run, or at any time: videos and polls that failed, silent channels, a full disk, a backlog.
+
+Each is told once, and again only after it was over.
+"""
+
+import shutil
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from channelscribe.alerts.alert import Alert
+from channelscribe.settings import Settings
+from channelscribe.store.connection import Connection, errors_in_words
+from channelscribe.store.runs.alerts import raise_alerts, settle
+from channelscribe.telemetry.report import RunReport
+from channelscribe.workspace import now
+
+# Room for downloads that is too little to go on for long, in GiB.
+LOW_ROOM_GIB = 5.0
+# Runs in which the backlog grew, before anybody is told.
+GROWING_RUNS = 3
+
+
+def raise_run_alerts(
+    connection: Connection, settings: Settings, run_id: str, report: RunReport, channels: Sequence[str], link: str
+) -> int:
+    """Record what a run found wrong, and what it found to be over; returns how many alerts are new.
+
+    Args:
+        connection: to the archive, which has the run's counts already.
+        settings: the targets and limits.
+        run_id: the run.
+        report: its report.
+        channels: URLs of those that it polled, or tried to.
+        link: its page.
+    """
+    targets = settings.alert_targets
+    failed = [
+        Alert(
+            "video_failed", video.video_id, f"{video.title} failed", (f"{video.stage}: {video.reason}",), link, run_id
+        )
+        for video in report.failed
+    ]
+    polls = [
+        Alert("poll_failed", channel, f"{channel} could not be polled", (reason,), link, run_id)
+        for channel, reason in report.failed_channels.items()
+    ]
+    seen = {*report.loaded, *(alert.subject for alert in failed)}
+    return (
+        settle(connection, "video_failed", failed, targets, seen)
+        + settle(connection, "poll_failed", polls, targets, channels)
+        + settle(connection, "channel_silent", silent_channels(connection, settings, run_id, link), targets, None)
+        + settle(connection, "backlog_growing", growing_backlog(connection, run_id, link), targets, None)
+        + raise_disk_alert(connection, settings, link)
+    )
+
+
+def raise_failed_run(connection: Connection, settings: Settings, run_id: str, reason: str, link: str) -> int:
+    """Record that a run ended before it had any video."""
+    alert = Alert("run_failed", run_id, "A run failed before it had any video", (reason,), link, run_id)
+    return raise_alerts(connection, [alert], settings.alert_targets)
+
+
+def raise_disk_alert(connection: Connection, settings: Settings, link: str = "") -> int:
+    """Record that the disk of the data root is nearly full, or no longer is."""
+    return settle(connection, "disk_low", full_disk(settings, link), settings.alert_targets, None)
+
+
+def full_disk(settings: Settings, link: str) -> list[Alert]:
+    """The alert of a disk that has little more room than downloads must leave."""
+    folder = settings.data_dir
+    try:
+        free_gib = shutil.disk_usage(folder).free / 2**30
+    except OSError:  # nothing was written there yet
+        return []
+    if free_gib >= settings.min_free_gib + LOW_ROOM_GIB:
+        return []
+    left = f"{free_gib:.1f} GiB are left"
+    return [
+        Alert(
+            "disk_low",
+            str(folder),
+            f"The disk is nearly full: {left}",
+            (
+                f"The disk of {folder} has little room: {left}, and downloads must leave "
+                f"{settings.min_free_gib:g} GiB free. Free some space, or set "
+                "CHANNELSCRIBE_DATA_ROOT to a larger disk.",
+            ),
+            link,
+        )
+    ]
+
+
+def silent_channels(connection: Connection, settings: Settings, run_id: str, link: str) -> list[Alert]:
+    """The alerts of followed channels in which nothing new has come for days, by their dates or else by the polls."""
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT c.url, c.title, greatest(
+                max(l.published_at) FILTER (WHERE l.published_at <= now()),
+                max(l.listed_at) FILTER (WHERE l.published_at IS NULL)
+            )
+            FROM channels c JOIN channel_items USING (channel_id) JOIN listed_videos l USING (video_id)
+            WHERE c.followed AND NOT c.paused AND c.poll_failure IS NULL
+            GROUP BY c.channel_id ORDER BY c.url
+            """
+        )
+        channels: list[tuple[str, str, datetime | None]] = cursor.fetchall()
+    limit = now() - timedelta(days=settings.alert_silent_days)
+    return [
+        Alert(
+            "channel_silent",
+            url,
+            f"{title} has had nothing new since {last:%Y-%m-%d}",
+            (f"{url}: `channelscribe channels pause` leaves it out, if it is no more.",),
+            link,
+            run_id,
+        )
+        for url, title, last in channels
+        if last is not None and last < limit
+    ]
+
+
+def growing_backlog(connection: Connection, run_id: str, link: str) -> list[Alert]:
+    """The alert of a backlog that grew in each of the last runs over all that is followed."""
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce((counts->>'waiting')::int, 0) FROM ingest_runs "
+            "WHERE finished_at IS NOT NULL AND counts ? 'waiting' "
+            "AND coalesce(params->'channels', '[]') = '[]'::jsonb AND run_id !~ '^(backfill|reprocess)/' "
+            "ORDER BY started_at DESC LIMIT %s",
+            (GROWING_RUNS + 1,),
+        )
+        waiting = [row[0] for row in cursor][::-1]
+    if not grows(waiting):
+        return []
+    counts = ", ".join(map(str, waiting))
+    return [
+        Alert(
+            "backlog_growing",
+            "",
+            f"The GPU falls behind: {waiting[-1]} videos wait",
+            (
+                f"More videos come than are ingested: after the last runs {counts} were left over. Raise the limit of "
+                "the channels (`channelscribe channels`, CHANNELSCRIBE_LIMIT) if runs are short, or run more often "
+                "(CHANNELSCRIBE_SCHEDULE); else give it another GPU, or follow less.",
+            ),
+            link,
+            run_id,
+        )
+    ]
+
+
+def grows(waiting: Sequence[int]) -> bool:
+    """Whether each of enough runs left more over than the one before it."""
+    recent = waiting[-(GROWING_RUNS + 1) :]
+    return len(recent) > GROWING_RUNS and all(a < b for a, b in pairwise(recent))

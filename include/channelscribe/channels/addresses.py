@@ -1,0 +1,85 @@
+"""Keeps what yt-dlp asks for out of this machine and its networks: a channel's URL is data, and so is a redirect's."""
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from channelscribe.errors import BadInputError
+from channelscribe.settings import Settings, get_settings
+
+_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+_HOLD_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+_guarded = threading.local()
+_resolve = socket.getaddrinfo
+
+
+class PrivateAddressError(OSError):
+    """A name stands for an address that is not of the internet."""
+
+
+@contextmanager
+def only_public_addresses() -> Iterator[None]:
+    """Within it, this thread connects to addresses of the internet only, whatever a name or a redirect leads to.
+
+    At the resolving of names, by which every connection is made: a check of the URL beforehand would not see where the
+    site redirects to, nor a name that stands for another address the next time.
+    """
+    settings = get_settings()
+    if settings.allow_private_addresses:
+        yield
+        return
+    socket.getaddrinfo = _public
+    before, _guarded.settings = getattr(_guarded, "settings", None), settings
+    try:
+        yield
+    finally:
+        _guarded.settings = before
+
+
+def refuse_private(error: BaseException, source: str) -> BadInputError | None:
+    """What to say where the address is why yt-dlp failed."""
+    if "is not an address of the internet" not in str(error):
+        return None
+    return BadInputError(
+        f"{source} leads to this machine or a private network: "
+        "set CHANNELSCRIBE_ALLOW_PRIVATE_ADDRESSES=true to allow it."
+    )
+
+
+def _public(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+    found = _resolve(host, port, *arguments, **options)
+    settings: Settings | None = getattr(_guarded, "settings", None)
+    if settings is None or _is_allowed(host, port, settings):
+        return found
+    for *_, address in found:
+        if not _is_public(str(address[0])):
+            raise PrivateAddressError(f"{address[0]} is not an address of the internet")
+    return found
+
+
+def _is_allowed(host: Any, port: Any, settings: Settings) -> bool:
+    """The demo's channel, and what settings name: the proxy and the provider of PO tokens."""
+    if (host, str(port)) == ("127.0.0.1", str(settings.demo_port)):
+        return True
+    proxies = [settings.proxy] if settings.proxy else getproxies().values()  # as yt-dlp takes them
+    named = [urlsplit(url) for url in (*proxies, settings.pot_provider) if url]
+    return any((host, str(port)) == (parts.hostname, str(parts.port or _PORTS.get(parts.scheme))) for parts in named)
+
+
+def _is_public(text: str) -> bool:
+    address = ipaddress.ip_address(text.split("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        # Addresses of the old internet in the new one's: behind a gateway they lead to what they hold.
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and any(address in network for network in _HOLD_IPV4):
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return _is_public(str(inner))
+        if address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast

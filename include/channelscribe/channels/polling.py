@@ -1,0 +1,92 @@
+"""Asking a site what a channel lists, and for single items."""
+
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from channelscribe.channels.listing import list_channel, look_up
+from channelscribe.channels.options import ChannelOptions
+from channelscribe.contracts import ListedVideo, Video
+from channelscribe.errors import ChannelscribeError, RateLimitedError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a channel lists.
+
+    Args:
+        listed: items in the site's order, newest first as a rule; known ones, too, as far as it was read.
+        to_end: whether all pages were read to their ends.
+        n_pages: how many there are; of one alone the items stand in one order.
+    """
+
+    listed: list[ListedVideo]
+    to_end: bool
+    n_pages: int = 1
+
+
+@dataclass
+class Answers:
+    """What a site said of single items.
+
+    Args:
+        found: items as they are now.
+        unanswered: ids of items of which nothing could be found out.
+        refusal: the site asked for patience, and the rest was not asked for.
+    """
+
+    found: list[ListedVideo] = field(default_factory=list)
+    unanswered: list[str] = field(default_factory=list)
+    refusal: RateLimitedError | None = None
+
+
+def list_pages(channel_url: str, options: ChannelOptions, known_ids: Collection[str], *, whole: bool) -> Listing:
+    """Read a channel's pages.
+
+    Args:
+        channel_url: canonical URL, see `source.normalise_channel`.
+        options: which pages.
+        known_ids: items that are in the archive's list of the channel already.
+        whole: read the pages to their ends, known items or not.
+
+    Raises:
+        BadInputError: there is no such channel.
+        RateLimitedError: the site asks for patience.
+        TryAgainError: the network or the site is at fault.
+    """
+    listed: dict[str, ListedVideo] = {}
+    to_end, pages, missing = True, options.pages(channel_url), list[ChannelscribeError]()
+    for page in pages:
+        try:
+            found, complete = list_channel(page, () if whole else known_ids)
+        except ChannelscribeError as error:
+            # YouTube has no tab of what a channel never had.
+            if "does not have a" not in str(error):
+                raise
+            logger.info("%s", error)
+            missing.append(error)
+            continue
+        to_end &= complete
+        for one in found:
+            video = one.video.model_copy(update={"channel_url": channel_url})
+            listed.setdefault(video.video_id, one.model_copy(update={"video": video}))
+    if len(missing) == len(pages):
+        raise missing[0]
+    return Listing(list(listed.values()), to_end, len(pages))
+
+
+def look_up_all(videos: Iterable[Video]) -> Answers:
+    """Ask for items singly, until the site asks for patience."""
+    answers = Answers()
+    for video in videos:
+        try:
+            answers.found.append(look_up(video))
+        except RateLimitedError as error:
+            answers.refusal = error
+            break
+        except ChannelscribeError as error:
+            logger.info("%s", error)
+            answers.unanswered.append(video.video_id)
+    return answers

@@ -1,0 +1,1 @@
+"""What runs did: their reports, what stages took, and the alerts."""

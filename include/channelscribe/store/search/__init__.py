@@ -1,0 +1,1 @@
+"""Search of the archive: by words, by meaning, narrowed by filters."""

@@ -1,0 +1,1 @@
+"""Who speaks in the archive: enrolled, discovered and named voices."""
