@@ -55,7 +55,8 @@ test: ## all checks and tests
 	$(VENV)/airflow/bin/ruff check .
 	$(VENV)/airflow/bin/ruff format --check .
 	$(VENV)/airflow/bin/mypy include plugins
-	$(VENV)/airflow/bin/pytest -m "not stages" -n 2 --dist loadfile
+	$(VENV)/airflow/bin/pytest -m "not stages and not alone" -n 2 --dist loadfile
+	$(VENV)/airflow/bin/pytest -m "alone and not stages"
 	$(VENV)/stages/bin/pytest -m stages
 
 test-long: ## a hundred runs that are killed at random moments; KILLS=10: as many

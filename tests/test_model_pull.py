@@ -139,13 +139,13 @@ def test_a_download_that_is_cut_goes_on_within_the_call(pull, hub):
 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
 def test_what_an_interrupted_call_fetched_is_not_fetched_again(pull, hub, kill):
-    hub.pause_s = 0.1
+    hub.pause_s = 0.3
     process = pull.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (pull.part.is_file() and pull.part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(kill)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     if kill == signal.SIGINT:
         assert (process.returncode, len(err.splitlines())) == (130, 1)
         assert "goes on where this stopped" in err
@@ -293,14 +293,14 @@ def test_what_is_no_hub_is_told(pull, hub, page):
 
 
 def test_two_pulls_at_once_are_not_possible(pull, hub):
-    hub.pause_s = 0.1
+    hub.pause_s = 1.0
     first = pull.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not pull.part.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
     second = pull()
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=30)
+    first.communicate(timeout=60)
     assert (second.returncode, "Another pull is at work" in last_line(second)) == (75, True)
 
 

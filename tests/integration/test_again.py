@@ -8,7 +8,7 @@ import pytest
 
 from channelscribe.errors import BadInputError
 
-pytestmark = [pytest.mark.stages, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.stages, pytest.mark.timeout(2700)]
 
 
 def run(main_job: Any, dag_id: str, **conf: Any) -> str:
@@ -16,7 +16,7 @@ def run(main_job: Any, dag_id: str, **conf: Any) -> str:
     with main_job.api as api:
         api.unpause(dag_id)
         run_id = api.trigger(dag_id, conf)
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 1200
         while (state := api.run_state(dag_id, run_id)) not in ("success", "failed"):
             assert time.monotonic() < deadline, f"{dag_id} is {state}"
             time.sleep(0.5)
@@ -39,9 +39,9 @@ def test_a_stage_is_done_again_and_a_dry_run_does_nothing(main_job) -> None:
     assert main_job.manifests() == after
 
 
-def _wait(condition: Callable[[], bool], *, steady_s: float = 0) -> None:
+def _wait(condition: Callable[[], bool], *, steady_s: float = 0, timeout_s: float = 300) -> None:
     """Wait until something has been so for a while."""
-    deadline, since = time.monotonic() + 300, time.monotonic()
+    deadline, since = time.monotonic() + timeout_s, time.monotonic()
     while time.monotonic() < deadline:
         if not condition():
             since = time.monotonic()
@@ -71,7 +71,7 @@ def test_a_run_that_is_paused_goes_on_where_it_was(main_job) -> None:
             assert api.run_state("reprocess", run_id) == "running"
         finally:
             api.unpause("reprocess")  # a run that doesn't end keeps its videos from the tests that follow
-            _wait(lambda: api.run_state("reprocess", run_id) in ("success", "failed"))
+            _wait(lambda: api.run_state("reprocess", run_id) in ("success", "failed"), timeout_s=1200)
         assert api.run_state("reprocess", run_id) == "success"
 
 

@@ -14,7 +14,7 @@ import pytest
 from channelscribe.profiles import BUNDLED, STAGES
 from channelscribe.stack.environment import USER, read_secrets
 
-pytestmark = [pytest.mark.stages, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stages, pytest.mark.timeout(2700)]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 REDONE = [*list(STAGES)[list(STAGES).index("transcribe") :], "load"]
@@ -24,7 +24,7 @@ class Failed:
     """The main job's first run, in which one video has no transcript any more, and can't get one."""
 
     def __init__(self, job: Any, api: Any, folder: Path) -> None:
-        self.job, self.api, self._aside = job, api, folder / "aside"
+        self.job, self.api, self._aside, self._kept = job, api, folder / "aside", folder / "kept"
         runs = api._call("GET", "/dags/channel_ingest/dagRuns?order_by=run_after")["dag_runs"]
         self.run_id = next(
             run["dag_run_id"] for run in runs if api.xcom("channel_ingest", run["dag_run_id"], "select_videos")
@@ -33,13 +33,20 @@ class Failed:
         batches = api.xcom("channel_ingest", self.run_id, "select_videos")
         self.index = next(index for index, batch in enumerate(batches) if self.video_id in batch)
         self._audio = job.workspace.require(self.video_id, "fetch_audio", BUNDLED).folder
-        shutil.rmtree(job.workspace.require(self.video_id, "transcribe", BUNDLED).folder)
+        self._transcript = job.workspace.require(self.video_id, "transcribe", BUNDLED).folder
+        shutil.move(self._transcript, self._kept)
         shutil.move(self._audio, self._aside)
 
     def mend(self) -> None:
         """Take the cause away."""
         if self._aside.exists():
             shutil.move(self._aside, self._audio)
+
+    def restore(self) -> None:
+        """Leave what the tests that follow expect, also where there is no new transcript."""
+        self.mend()
+        if not self._transcript.exists():
+            shutil.move(self._kept, self._transcript)
 
     def clear(self) -> None:
         """Clear the video's transcription with what follows it."""
@@ -61,7 +68,7 @@ class Failed:
 
     def ended(self) -> str:
         """Wait for the run's end; returns its state."""
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while (state := self.api.run_state("channel_ingest", self.run_id)) not in ("success", "failed"):
             assert time.monotonic() < deadline, f"it is {state}"
             time.sleep(0.3)
@@ -91,7 +98,7 @@ def failed_video(job: Any, folder: Path) -> Iterator[tuple[Failed, dict[Any, Any
             failed.mend()
             yield failed, job.manifests(), failed.tries()
         finally:
-            failed.mend()
+            failed.restore()
 
 
 def assert_that_alone_was_redone(failed: Failed, manifests: dict[Any, Any], tries: dict[Any, Any]) -> None:
@@ -129,9 +136,12 @@ def test_a_failed_video_is_retried_in_airflows_own_ui(main_job, tmp_path) -> Non
 
     url = f"http://127.0.0.1:{main_job.environment['CHANNELSCRIBE_PORT']}"
     with failed_video(main_job, tmp_path) as (failed, manifests, tries), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--no-proxy-server"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--no-proxy-server"], timeout=120_000
+        )
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         task = f"/dags/channel_ingest/runs/{quote(failed.run_id, safe='')}/tasks/ingest_video.transcribe/mapped"
+        page.set_default_timeout(120_000)
         page.goto(f"{url}/auth/login?next={quote(url, safe='')}")
         page.fill("input[name=username]", USER)
         page.fill("input[name=password]", read_secrets(main_job.home).password)

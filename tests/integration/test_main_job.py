@@ -266,16 +266,15 @@ def test_two_light_stages_work_on_a_device_at_a_time(container_job) -> None:
 
 def test_two_heavy_stages_do_not_and_one_that_is_marked_failed_loses_its_container(container_job) -> None:
     """With 3 slots two stages of 2 are too heavy. The one that is stopped stops nothing else."""
-    watched = type(container_job.watched)()
-    with container_job.api as api:
+    with container_job.watching() as watched, container_job.api as api:
         pool = {"pool": "vram_gib", "slots": 3, "include_deferred": False}
         api._call("PATCH", "/pools/vram_gib?update_mask=slots", json=pool)
         run_id = force_two_videos(container_job, api)
-        victim = wait_for(lambda: container_job.look(watched).get("diarize"))
+        victim = wait_for(lambda: container_job.at_work("diarize"))
         path = f"/dags/channel_ingest/dagRuns/{quote(run_id, safe='')}/taskInstances/ingest_video.diarize"
         api._call("PATCH", f"{path}/{victim.map_index}", json={"new_state": "failed"})
         wait_for(lambda: victim.container not in container_job.containers())
-        assert wait_for(lambda: (container_job.look(watched), ended(api, run_id))[1]) == "failed"
+        assert wait_for(lambda: ended(api, run_id)) == "failed"
         states = {(task.task_id, task.map_index): task.state for task in api.tasks("channel_ingest", run_id)}
     assert container_job.containers() == []
     assert len(watched.seen) == 1 + 4

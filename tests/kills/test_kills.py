@@ -201,6 +201,7 @@ def _run_undisturbed(bench: Bench) -> None:
 def _prepared(bench: Bench, step: str, data_root: Path) -> Place:
     """A place in which the run `killed` has done all before a step."""
     before = STEPS[: STEPS.index(step)]
+    _wait_for_postgres(bench)  # a point that failed may have left it down
     data_root.mkdir()
     if "select" in before:
         later = set(STAGES) - set(before)
@@ -297,6 +298,7 @@ def test_a_run_that_is_killed_and_done_again_leaves_the_same_archive(
         assert place.leftovers() == []
     finally:
         shutil.rmtree(place.data_root, ignore_errors=True)
+        _wait_for_postgres(bench)
         bench.sql(f"DROP DATABASE {place.database} WITH (FORCE)")
 
 

@@ -130,9 +130,10 @@ def test_audio_of_every_kind_goes_through(
     assert 8 < speech_s(check(diarizer.diarize(waveform, "talk"), len(waveform) / SAMPLE_RATE_HZ)) < 12
 
 
+@pytest.mark.timeout(1200)
 def test_three_hours_fit_into_three_gigabytes() -> None:
     child = Path(__file__).with_name("three_hours.py")
-    result = subprocess.run([sys.executable, child], capture_output=True, text=True, timeout=300)
+    result = subprocess.run([sys.executable, child], capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr
     speech, of_two_voices, before, after = map(float, result.stdout.split())
     assert speech == pytest.approx(3 * 3 * 21.6, abs=10)

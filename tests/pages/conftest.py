@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from channelscribe.store.connection import connect
+from channelscribe.store.speakers.edits import last_edit, undo
 from channelscribe.store.speakers.labels import lock_voices
 
 HERE = Path(__file__).parent
@@ -32,6 +33,22 @@ def live() -> Iterator[Any]:
     with live_airflow.running() as result:
         example_archive.fill(result.archive_dsn, result.data_root)
         yield result
+
+
+@pytest.fixture
+def edits_taken_back(live: Any) -> Iterator[None]:
+    """What a test says of speakers is gone after it, also where it failed before its end."""
+
+    def newest(connection: Any) -> int:
+        last = last_edit(connection)
+        return last.edit_id if last else 0
+
+    with closing(connect(live.archive_dsn)) as connection:
+        before = newest(connection)
+    yield
+    with closing(connect(live.archive_dsn)) as connection:
+        while (edit_id := newest(connection)) > before:
+            undo(connection, edit_id)
 
 
 @pytest.fixture
@@ -83,7 +100,7 @@ def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
         # Without its own sandbox, which needs rights that a container's root lacks. Sound without a device.
         options = ["--no-sandbox", "--mute-audio", "--autoplay-policy=no-user-gesture-required", "--no-proxy-server"]
-        result = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        result = playwright.chromium.launch(executable_path=CHROMIUM, args=options, timeout=120_000)
         yield result
         result.close()
 
@@ -100,6 +117,7 @@ def open_page(live: Any, browser: Any) -> Iterator[Callable[..., Any]]:
 
     def open_(path: str = "/", role: str | None = "admin", **options: Any) -> Any:
         context = browser.new_context(**options)
+        context.set_default_timeout(120_000)
         contexts.append(context)
         if role:
             token = live.client(role).cookies["_token"]

@@ -22,7 +22,7 @@ from channelscribe.stack.processes import spawn, stop_processes
 from channelscribe.store.migrate import upgrade
 
 ROLES = ("viewer", "user", "op", "admin")
-_PATIENCE_S = 180
+_PATIENCE_S = 600
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def running(**environment: str) -> Iterator[LiveAirflow]:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in ROLES),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         }
-        spawn([sys.executable, "-m", "airflow", "db", "migrate"], variables, home, home / "migrate.log").wait()
+        migrate = spawn([sys.executable, "-m", "airflow", "db", "migrate"], variables, home, home / "migrate.log")
+        assert migrate.wait() == 0, (home / "migrate.log").read_text(errors="replace")[-3000:]
         spawn([sys.executable, "-m", "airflow", "api-server"], variables, home, home / "api-server.log")
         live = LiveAirflow(home, base_url(settings), postgres.dsn("archive"), settings)
         _wait(live)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900), pytest.mark.usefixtures("edits_taken_back")]
 
 TEA = "/videos/a-mad-tea-party"
 # "a writing-desk?" is said from 31 s on: the words of the utterance that begins at 28.5 s, half a second each.
@@ -71,15 +71,22 @@ def _wait_for_time(frame, least: float, most: float) -> None:
 
 def _wait_until(page, condition) -> None:
     # Playwright's own way evaluates text within the page, which the pages' policy forbids.
-    for _ in range(200):
+    for _ in range(1200):
         if condition():
             return
         page.wait_for_timeout(50)
     raise AssertionError("it did not come to be")
 
 
+def _play_slowly(page) -> None:
+    """A word of half a second would be over between two looks of a slow machine."""
+    page.evaluate("document.getElementById('player').defaultPlaybackRate = 0.25")
+    page.evaluate("document.getElementById('player').playbackRate = 0.25")
+
+
 def test_the_transcript_is_worked_with_the_keyboard_alone(open_page) -> None:
     page = open_page(TEA)
+    _play_slowly(page)
     page.locator("#u0 .time").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowLeft", "ArrowRight"):
         page.keyboard.press(key)
@@ -95,6 +102,7 @@ def test_the_words_are_followed_while_it_plays(open_page) -> None:
     page = open_page(f"{TEA}?t=98")
     assert page.locator("li[aria-current]").get_attribute("id") == "u14"
     assert page.locator(".word.now").inner_text() == "the"
+    _play_slowly(page)
     page.evaluate("document.getElementById('player').play()")
     page.locator(".word.now", has_text="best").wait_for()
     page.locator("#u15[aria-current]").wait_for()

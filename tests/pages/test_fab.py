@@ -17,7 +17,7 @@ pytest.importorskip("airflow.providers.fab", reason="FAB's provider is not among
 from channelscribe.stack.environment import airflow_environment
 from channelscribe.store.connection import connect
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 live_airflow, example_archive = (
@@ -62,7 +62,7 @@ def with_fab():
         metadata = parse_dsn(make_dsn(live.archive_dsn, dbname="airflow"))
         environment = {**os.environ, **airflow_environment(live.settings, "", metadata), **FAB}
         command = [sys.executable, "-c", MAKE_USERS, json.dumps(ROLES)]
-        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=200)
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=600)
         yield live
 
 

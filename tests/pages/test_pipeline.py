@@ -15,7 +15,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from channelscribe.stack.environment import airflow_environment
 from channelscribe.workspace import Workspace
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 runs = SimpleNamespace(**runpy.run_path(str(HERE / "example_runs.py")))
@@ -43,7 +43,7 @@ def with_dags(with_runs):
     )
     environment = {**os.environ, **variables}
     command = [sys.executable, "-m", "airflow", "dags", "reserialize"]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=200)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=600)
     client = with_runs.client("admin")
     run = {"dag_run_id": AT_WORK, "logical_date": None, "conf": {}}
     client.post(with_runs.url + "/api/v2/dags/channel_ingest/dagRuns", json=run).raise_for_status()

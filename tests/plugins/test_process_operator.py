@@ -38,7 +38,7 @@ def is_alive(pid: int) -> bool:
 
 
 def read_pid(path: Path) -> int:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while not (path.is_file() and path.read_text()):
         assert time.monotonic() < deadline, "the program never started"
         time.sleep(0.02)
@@ -46,7 +46,7 @@ def read_pid(path: Path) -> int:
 
 
 def assert_dies(pid: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while is_alive(pid):
         assert time.monotonic() < deadline, f"{pid} lives on"
         time.sleep(0.02)
@@ -96,7 +96,7 @@ def test_other_signals_make_no_guess(workspace, behave):
 
 
 def test_lines_are_logged_as_they_come(workspace, behave, monkeypatch):
-    behave(lines=["first", "!second", "third {not a template} %s"], pause=0.3, **DONE)
+    behave(lines=["first", "!second", "third {not a template} %s"], pause=2, **DONE)
     logged = []
     task = operator()
     monkeypatch.setattr(
@@ -109,13 +109,21 @@ def test_lines_are_logged_as_they_come(workspace, behave, monkeypatch):
     (command, _), (first, first_at), (second, _), (third, third_at) = logged
     assert command.startswith("Running ")
     assert (first, second, third) == ("first", "!second", "third {not a template} %s")
-    assert third_at - first_at > 0.4
+    assert third_at - first_at > 1
 
 
 def test_timeout_stays_a_timeout_and_kills_grandchildren(workspace, behave, tmp_path):
     behave(hang=True, leave_behind=str(tmp_path / "pid"))
-    with pytest.raises(AirflowTaskTimeout), timeout(3):
+
+    def let_time_be_up():
+        read_pid(tmp_path / "pid")
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)  # as Airflow's own clock does
+
+    clock = threading.Thread(target=let_time_be_up)
+    clock.start()
+    with pytest.raises(AirflowTaskTimeout), timeout(200):
         operator(execution_timeout=timedelta(seconds=3)).execute(CONTEXT)
+    clock.join()
     assert_dies(int((tmp_path / "pid").read_text()))
     status = workspace.read_status("v1", "diarize")
     assert (status.state, status.reason) == ("failed", "It was stopped: it took longer than 0:00:03.")
@@ -141,7 +149,7 @@ def test_what_a_program_leaves_running_is_killed_and_does_not_block(workspace, b
     behave(leave_behind=str(tmp_path / "pid"), **DONE)
     started = time.monotonic()
     operator().execute(CONTEXT)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 300  # what was left would sleep for 600 s
     assert_dies(int((tmp_path / "pid").read_text()))
 
 

@@ -24,7 +24,7 @@ def test_without_a_container_there_is_no_such_part() -> None:
 def test_a_container_took_the_time_until_the_process_began() -> None:
     asked_at = time.time() - process_age_s() - 3.0
     seconds = start_up({"CHANNELSCRIBE_STARTED_AT": f"{asked_at:.3f}"}).seconds
-    assert seconds["container"] == pytest.approx(3.0, abs=0.1)
+    assert seconds["container"] == pytest.approx(3.0, abs=1)
     assert seconds["start"] == pytest.approx(process_age_s(), abs=0.5)
 
 

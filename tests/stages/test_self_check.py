@@ -1,6 +1,6 @@
+import re
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -36,32 +36,26 @@ def test_all_models_work() -> None:
 
 @pytest.mark.stages
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_a_sentence_per_stage_and_is_found_out_quickly() -> None:
-    started = time.monotonic()
+def test_a_gpu_that_is_not_there_is_a_sentence_per_stage() -> None:
     faults = check_profile(BUNDLED, "cuda", print)
-    assert time.monotonic() - started < 30  # torch alone would take longer, four times
     assert len(faults) == 4
     assert all(" was asked to run on cuda, but no NVIDIA driver" in fault for fault in faults)
 
 
 @pytest.mark.stages
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
-def test_a_stage_without_its_gpu_ends_before_torch_is_imported() -> None:
+@pytest.mark.parametrize("stage", ["diarize", "transcribe", "identify_speakers", "embed_text"])
+def test_a_stage_without_its_gpu_ends_before_torch_is_imported(stage: str) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "from channelscribe.stages import engines\n"
         "from channelscribe.profiles import BUNDLED_CUDA\n"
         "from channelscribe.stages.clock import Clock\n"
-        "engines.load_engine(BUNDLED_CUDA.stages['diarize'], 'cuda', Clock())"
+        f"engines.load_engine(BUNDLED_CUDA.stages['{stage}'], 'cuda', Clock())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert (
-        done.stderr.strip()
-        .splitlines()[-1]
-        .startswith(
-            "channelscribe.errors.MisconfiguredError: segmentation-3.0+campplus was asked to run on cuda, but no NVIDIA"
-        )
-    )
+    refusal = r"channelscribe\.errors\.MisconfiguredError: .+ was asked to run on cuda, but no NVIDIA"
+    assert re.match(refusal, done.stderr.strip().splitlines()[-1])
 
 
 @pytest.mark.stages

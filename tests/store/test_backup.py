@@ -50,6 +50,13 @@ def filled(studio, script, voice, text_model, archive_dsn) -> str:
     return archive_dsn
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_left_on_the_server(postgres_server):
+    yield
+    for name in databases(postgres_server):
+        postgres_server.drop_database(name)
+
+
 @pytest.fixture
 def another_dsn(postgres_server, migrated_template):
     """A second migrated archive, which holds nothing."""
