@@ -11,6 +11,7 @@ import psutil
 # Every process of a stack carries it, with the stack's home folder; a child inherits it whatever session it is in.
 MARKER = "CHANNELSCRIBE_STACK"
 GRACE_S = 10.0
+READABLE_S = 5.0
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], home: Path, log_file: Path) -> psutil.Process:
@@ -31,7 +32,11 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], home: Path, lo
             cwd=home,
             start_new_session=True,
         )
-    return psutil.Process(process.pid)
+    # Its environment can be read a moment after the call that starts it: until then it would count as dead.
+    started, deadline = psutil.Process(process.pid), time.monotonic() + READABLE_S
+    while not _belongs(started, home) and started.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return started
 
 
 def stack_processes(home: Path) -> list[psutil.Process]:
