@@ -1,7 +1,7 @@
 """What the DAGs do about alerts. Nothing in here fails a task, nor waits for a target while a run is going."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,12 @@ def record(work: "Callable[[Connection], int]") -> None:
         logger.warning("Alerts could not be recorded: %s: %s", type(error).__name__, error)
 
 
-def record_run(dag_run: Any, report: RunReport, channels: Sequence[str]) -> None:
+def record_run(dag_run: Any, report: RunReport) -> None:
     """Record what a run found wrong. It is told once the run is over, see `deliver_after_run`."""
     from channelscribe.alerts import conditions
 
     settings, run_id, link = get_settings(), dag_run.run_id, run_page(dag_run.run_id, dag_run.dag_id)
-    record(lambda connection: conditions.raise_run_alerts(connection, settings, run_id, report, channels, link))
+    record(lambda connection: conditions.raise_run_alerts(connection, settings, run_id, report, link))
 
 
 def record_failed_run(dag_run: Any, reason: str) -> None:

@@ -67,7 +67,7 @@ def conclude_run(ti: Any, dag_run: Any, profile: Profile, *, nothing: str | None
         for line in to_markdown(report).splitlines():
             logger.info("%s", line)
         emit(report)
-    alerting.record_run(dag_run, report, ti.xcom_pull(task_ids="choose_channels", map_indexes=None) or [])
+    alerting.record_run(dag_run, report)
     if not report.ok:
         raise AirflowFailException(report.summary)
 

@@ -5,7 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from channelscribe.alerts.conditions import full_disk, growing_backlog, grows, raise_disk_alert, raise_run_alerts
+from channelscribe.channels.polling import Listing
 from channelscribe.settings import Settings
+from channelscribe.store.channels import record_failed_poll
+from channelscribe.store.listed import record_listing
 from channelscribe.store.queries import record_ingest_run
 from channelscribe.store.runs.alerts import recent_alerts
 from channelscribe.telemetry.report import FailedVideo, RunReport
@@ -23,13 +26,13 @@ def run(archive, settings):
     """Raise the alerts of a run; returns the new ones by kind and subject."""
     numbers = iter(range(100))
 
-    def raise_all(loaded=(), failed=(), failed_channels=None, channels=(FEED,)):
+    def raise_all(loaded=(), failed=(), failed_channels=None):
         report = RunReport(
             n_channels=1, n_listed=1, n_waiting=0, n_unavailable=0, loaded=tuple(loaded), without_speech=(),
             failed=tuple(FailedVideo(video, f"About {video}", "diarize", "Too loud.") for video in failed),
             failed_channels=failed_channels or {},
         )  # fmt: skip
-        n_new = raise_run_alerts(archive, settings, f"run{next(numbers)}", report, channels, "http://ui")
+        n_new = raise_run_alerts(archive, settings, f"run{next(numbers)}", report, "http://ui")
         return [(one.alert.kind, one.alert.subject) for one in recent_alerts(archive, n_new)] if n_new else []
 
     return raise_all
@@ -48,16 +51,6 @@ def test_a_video_that_goes_on_failing_is_told_once(run, archive) -> None:
     assert run(failed=["v1"]) == []
     assert run(loaded=["v1"], failed=["v2"]) == []
     assert run(failed=["v1", "v2"]) == [("video_failed", "v1")]
-
-
-def test_a_channel_that_goes_on_failing_is_told_once(run) -> None:
-    assert run(failed_channels={FEED: "It is gone."}) == [("poll_failed", FEED)]
-    assert run(failed_channels={FEED: "It is gone."}) == []
-    # A run over another channel says nothing about it.
-    assert run(channels=[OTHER]) == []
-    assert run(failed_channels={FEED: "It is gone."}) == []
-    assert run(channels=[FEED]) == []
-    assert run(failed_channels={FEED: "It is gone."}) == [("poll_failed", FEED)]
 
 
 @pytest.fixture
@@ -83,6 +76,44 @@ def add_channel(archive):
                 cursor.execute("INSERT INTO channel_items VALUES (%s, %s, %s)", (channel_id, video_id, place))
 
     return add
+
+
+@pytest.fixture
+def poll(archive):
+    """A poll of the feed: it goes well, or fails for a reason."""
+
+    def poll_once(failure=None):
+        if failure:
+            record_failed_poll(archive, FEED, failure, rate_limited=False)
+        else:
+            record_listing(archive, FEED, Listing([], False, 1))
+
+    return poll_once
+
+
+def test_a_channel_that_goes_on_failing_is_told_once(run, poll) -> None:
+    poll()
+    assert run(failed_channels={FEED: "It is gone."}) == [("poll_failed", FEED)]
+    assert run(failed_channels={FEED: "It is gone."}) == []
+    # A run that did not poll it says nothing about it: one over another channel, or a backfill.
+    assert run() == []
+    assert run(failed_channels={FEED: "It is gone."}) == []
+    poll()
+    assert run() == []
+    assert run(failed_channels={FEED: "It is gone."}) == [("poll_failed", FEED)]
+
+
+def test_a_failed_poll_of_a_silent_channel_does_not_end_its_silence(run, poll, archive, add_channel) -> None:
+    add_channel(FEED, dates=[40])
+    assert run() == [("channel_silent", FEED)]
+    poll("The network is down.")
+    assert run(failed_channels={FEED: "The network is down."}) == [("poll_failed", FEED)]
+    poll()
+    assert run() == []
+    with archive, archive.cursor() as cursor:
+        cursor.execute("UPDATE channels SET paused = true, poll_failure = 'It is gone.'")
+    assert run() == []
+    assert all(one.ended_at for one in recent_alerts(archive, 10))
 
 
 def test_a_channel_without_anything_new_is_told_once_until_something_comes(run, archive, add_channel) -> None:

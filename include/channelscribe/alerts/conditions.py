@@ -21,9 +21,7 @@ LOW_ROOM_GIB = 5.0
 GROWING_RUNS = 3
 
 
-def raise_run_alerts(
-    connection: Connection, settings: Settings, run_id: str, report: RunReport, channels: Sequence[str], link: str
-) -> int:
+def raise_run_alerts(connection: Connection, settings: Settings, run_id: str, report: RunReport, link: str) -> int:
     """Record what a run found wrong, and what it found to be over; returns how many alerts are new.
 
     Args:
@@ -31,7 +29,6 @@ def raise_run_alerts(
         settings: the targets and limits.
         run_id: the run.
         report: its report.
-        channels: URLs of those that it polled, or tried to.
         link: its page.
     """
     targets = settings.alert_targets
@@ -45,11 +42,12 @@ def raise_run_alerts(
         Alert("poll_failed", channel, f"{channel} could not be polled", (reason,), link, run_id)
         for channel, reason in report.failed_channels.items()
     ]
+    silent = silent_channels(connection, settings, run_id, link)
     seen = {*report.loaded, *(alert.subject for alert in failed)}
     return (
         settle(connection, "video_failed", failed, targets, seen)
-        + settle(connection, "poll_failed", polls, targets, channels)
-        + settle(connection, "channel_silent", silent_channels(connection, settings, run_id, link), targets, None)
+        + settle(connection, "poll_failed", polls, targets, _polled_since(connection))
+        + settle(connection, "channel_silent", silent, targets, _judged_for_silence(connection))
         + settle(connection, "backlog_growing", growing_backlog(connection, run_id, link), targets, None)
         + raise_disk_alert(connection, settings, link)
     )
@@ -119,6 +117,32 @@ def silent_channels(connection: Connection, settings: Settings, run_id: str, lin
         for url, title, last in channels
         if last is not None and last < limit
     ]
+
+
+def _polled_since(connection: Connection) -> list[str]:
+    """The channels that were polled well since it was recorded that they could not be.
+
+    Not those that a run was to poll: a backfill does not ask a channel again that was listed to its end.
+    """
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT url FROM channels JOIN alerts ON subject = url "
+            "WHERE kind = 'poll_failed' AND ended_at IS NULL AND polled_at > raised_at"
+        )
+        return [row[0] for row in cursor]
+
+
+def _judged_for_silence(connection: Connection) -> list[str]:
+    """The channels on record as silent of which it is known whether they still are: the last poll of them went well.
+
+    What nobody follows any more is not silent either.
+    """
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT subject FROM alerts WHERE kind = 'channel_silent' AND ended_at IS NULL AND NOT EXISTS ("
+            "SELECT FROM channels WHERE url = subject AND followed AND NOT paused AND poll_failure IS NOT NULL)"
+        )
+        return [row[0] for row in cursor]
 
 
 def growing_backlog(connection: Connection, run_id: str, link: str) -> list[Alert]:
