@@ -40,16 +40,18 @@ def record_run(dag_run: Any, report: RunReport) -> None:
     """Record what a run found wrong. It is told once the run is over, see `deliver_after_run`."""
     from channelscribe.alerts import conditions
 
-    settings, run_id, link = get_settings(), dag_run.run_id, run_page(dag_run.run_id, dag_run.dag_id)
-    record(lambda connection: conditions.raise_run_alerts(connection, settings, run_id, report, link))
+    settings, link = get_settings(), run_page(dag_run.run_id, dag_run.dag_id)
+    record(lambda connection: conditions.raise_run_alerts(connection, settings, report.run_id, report, link))
 
 
 def record_failed_run(dag_run: Any, reason: str) -> None:
     """Record that a run ended before it had any video."""
     from channelscribe.alerts import conditions
+    from channelscribe.store.claims import Run
 
-    settings, run_id, link = get_settings(), dag_run.run_id, run_page(dag_run.run_id, dag_run.dag_id)
-    record(lambda connection: conditions.raise_failed_run(connection, settings, run_id, reason, link))
+    settings, link = get_settings(), run_page(dag_run.run_id, dag_run.dag_id)
+    name = Run(dag_run.dag_id, dag_run.run_id).name
+    record(lambda connection: conditions.raise_failed_run(connection, settings, name, reason, link))
 
 
 def deliver() -> None:

@@ -68,6 +68,8 @@ def _late_run(dag_run: Mapping[str, Any]) -> LateRun:
     from airflow.sdk.bases.xcom import BaseXCom
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+    from channelscribe.store.claims import Run
+
     run_id = str(dag_run["dag_run_id"])
     found = RuntimeTaskInstance.get_task_states(INGEST_DAG, run_ids=[run_id]).get(run_id, {})
     batches = BaseXCom.get_one(
@@ -80,7 +82,7 @@ def _late_run(dag_run: Mapping[str, Any]) -> LateRun:
         for stage in (*STAGES, "load")
     }
     return LateRun(
-        run_id=run_id,
+        run_id=Run(INGEST_DAG, run_id).name,
         has_started=has_started,
         since=datetime.fromisoformat(dag_run["start_date"] if has_started else dag_run["queued_at"]),
         batches=batches,

@@ -86,6 +86,7 @@ def learned_times(profile: str) -> dict[str, Usual]:
 
 def _tell(call: WatchedCall, started: datetime, budget: Budget, usual: Usual, seen: dict[str, int]) -> None:
     # Here, as above, not at the top: the DAGs' files import this, and must be parsed fast.
+    from channelscribe.store.claims import Run
     from channelscribe.store.runs.alerts import raise_alerts
 
     settings, profile = get_settings(), get_profile(call.profile)
@@ -102,7 +103,7 @@ def _tell(call: WatchedCall, started: datetime, budget: Budget, usual: Usual, se
         causes=causes,
         started=started,
         hard_limit_s=call.hard_limit.total_seconds(),
-        run_id=call.ti.run_id,
+        run_id=Run(call.ti.dag_id, call.ti.run_id).name,
         map_index=call.ti.map_index,
         link=task_page(call.ti.run_id, call.ti.task_id, call.ti.map_index, call.ti.dag_id),
     )

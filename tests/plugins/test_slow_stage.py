@@ -9,6 +9,7 @@ import time
 import wave
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from channelscribe.store.runs.alerts import recent_alerts
 from channelscribe.workspace import MANIFEST, Workspace, describe_outputs, digest_of, fingerprint, now
 from channelscribe_airflow import alerting
 from channelscribe_airflow.process_operator import ProcessStageOperator
+from channelscribe_airflow.stage_watch import WatchedCall, watched
 
 pytestmark = pytest.mark.airflow
 
@@ -138,10 +140,26 @@ def test_a_throttled_feed_is_told_of_while_it_downloads_once(workspace, told, fe
     assert "It is stopped after 4 h 00 min." in message["message"]
     assert "http://ui.example.org/dags/channel_ingest/runs/manual__1%2B00%3A00/tasks/" in message["message"]
 
+    (one,) = alerts(archive_dsn)
+    assert one.alert.run_id == "channel_ingest/manual__1+00:00"
+
     # The retry of the same stage is as slow, and no news.
     with Running(stage="fetch_audio"):
         time.sleep(BUDGET_S + 8)
     assert len(told.messages) == len(alerts(archive_dsn)) == 1
+
+
+def test_runs_of_two_dags_with_one_id_are_told_of_each(workspace, told, archive_dsn, monkeypatch) -> None:
+    monkeypatch.setattr("channelscribe.alerts.budgets.LEAST_S", 0.1)
+    monkeypatch.setattr("channelscribe.alerts.slow_stage.audio_seconds", lambda *_: 0.0)
+    for n_told, dag_id in enumerate(("channel_ingest", "backfill"), start=1):
+        ti = SimpleNamespace(map_index=0, run_id="scheduled__1", dag_id=dag_id, task_id="ingest_video.diarize")
+        with watched(WatchedCall("diarize", ["v1"], "bundled", timedelta(hours=1), ti)):
+            told.wait(lambda n_told=n_told: len(told.messages) >= n_told)
+    assert [one.alert.subject for one in alerts(archive_dsn)] == [
+        "backfill/scheduled__1 diarize 0", "channel_ingest/scheduled__1 diarize 0",
+    ]  # fmt: skip
+    assert "/dags/backfill/runs/scheduled__1/tasks/" in told.messages[1]["message"]
 
 
 def test_a_stage_that_is_as_fast_as_usual_is_not_told_of(workspace, told, behave, archive_dsn) -> None:

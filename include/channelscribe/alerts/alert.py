@@ -22,11 +22,11 @@ class Alert:
     Args:
         kind: what kind of thing.
         subject: what it is about. While it goes on it is recorded once, however often it is noticed: for what is of
-            one run, the subject begins with the run's id.
+            one run, the subject begins with the run.
         title: what is wrong, in a few words.
         lines: the rest: sentences for people.
         link: page of the UI that shows it, or nothing.
-        run_id: the run in which it was noticed; those of one kind and run make one message.
+        run_id: the run in which it was noticed, with its DAG (`Run.name`); those of one kind and run make one message.
     """
 
     kind: Kind

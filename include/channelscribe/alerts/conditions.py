@@ -27,7 +27,7 @@ def raise_run_alerts(connection: Connection, settings: Settings, run_id: str, re
     Args:
         connection: to the archive, which has the run's counts already.
         settings: the targets and limits.
-        run_id: the run.
+        run_id: the DAG and its run, as the archive knows it.
         report: its report.
         link: its page.
     """

@@ -26,7 +26,7 @@ class LateRun:
     """What is known of a run past its deadline.
 
     Args:
-        run_id: its id.
+        run_id: the DAG and its run, as the archive knows it.
         has_started: Airflow does not keep it waiting for the run before it.
         since: when it started, or else when it was asked for.
         batches: ids of its videos, in the order of their map indexes; None before they are chosen.

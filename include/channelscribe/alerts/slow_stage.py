@@ -103,7 +103,7 @@ def slow_stage_alert(
         causes: likely ones, the likeliest first.
         started: when it was started.
         hard_limit_s: seconds after which it is stopped.
-        run_id: the run.
+        run_id: the DAG and its run, as the archive knows it.
         map_index: the batch's place in the run: whatever its stages' attempts, one alert for each.
         link: page of its task.
     """
