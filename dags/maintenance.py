@@ -8,8 +8,9 @@ with `CHANNELSCRIBE_RUNTIME=docker` only. `remove_unused_artifacts` removes arti
 model or a parameter changed) and what killed attempts left, once they are older than `CHANNELSCRIBE_KEEP_DAYS`. What a
 profile would still find, and what is in the archive, stays.
 
-`send_alerts` looks whether the disk is nearly full, and sends each target (`CHANNELSCRIBE_ALERT_TARGETS`) what waits
-for it: as the target was down, or as it was quiet (`CHANNELSCRIBE_ALERT_QUIET_HOURS`). See docs/alerts.md.
+`send_alerts` looks whether the disk is nearly full and whether slow runs are over, and sends each target
+(`CHANNELSCRIBE_ALERT_TARGETS`) what waits for it: as the target was down, or as it was quiet
+(`CHANNELSCRIBE_ALERT_QUIET_HOURS`). See docs/alerts.md.
 
 ## Params
 
@@ -72,11 +73,11 @@ with DAG(
             return maintenance.remove_unused_artifacts()
 
     @task(retries=0)
-    def send_alerts() -> None:
+    def send_alerts(ti=None) -> None:
         """What waits to be told."""
         from channelscribe_airflow import alerting
 
-        alerting.check_and_deliver()
+        alerting.check_and_deliver(ti)
 
     if get_settings().runtime == "docker":
         reap_containers()

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def record(work: "Callable[[Connection], int]") -> None:
-    """Record alerts in the archive; what goes wrong with it is logged.
+def record(work: "Callable[[Connection], int | None]") -> None:
+    """Record in the archive what is wrong, or what is over; what goes wrong with it is logged.
 
     Args:
-        work: records them, and returns how many are new.
+        work: records it, and returns how many alerts are new, if it raises any.
     """
     from channelscribe.store.connection import archive_dsn, connect
 
@@ -69,13 +69,23 @@ def deliver() -> None:
 
 def deliver_after_run(context: Any) -> None:
     """Callback of a DAG whose run is over, whichever way. Airflow calls it outside the run: nothing waits for it."""
+    from channelscribe.store.claims import Run
+    from channelscribe.store.runs.alerts import end_slow_run
+
+    name = Run(context["dag"].dag_id, context["run_id"]).name
+    record(lambda connection: end_slow_run(connection, name))
     deliver()
 
 
-def check_and_deliver() -> None:
-    """What the maintenance does: look at the disk, and send what waits."""
-    from channelscribe.alerts import conditions
+def check_and_deliver(ti: Any) -> None:
+    """What the maintenance does: look at the disk, and whether slow runs have ended, and send what waits.
 
+    Airflow calls nothing back of a run that somebody marks as failed, or deletes.
+    """
+    from channelscribe.alerts import conditions
+    from channelscribe_airflow.claiming import is_at_work
+
+    record(lambda connection: conditions.end_slow_runs(connection, is_at_work(ti)))
     record(lambda connection: conditions.raise_disk_alert(connection, get_settings()))
     deliver()
 

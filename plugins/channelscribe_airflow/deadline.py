@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from channelscribe.alerts.late_run import LateRun, bytes_there, download_ids, late_run_alert
+from channelscribe.alerts.slow_stage import LOOK_S
 from channelscribe.pools import VRAM_POOL, pool_slots
 from channelscribe.profiles import STAGES, get_profile
 from channelscribe.settings import get_settings
@@ -21,8 +22,6 @@ from channelscribe_airflow.stage_watch import learned_times
 
 logger = logging.getLogger(__name__)
 
-# How long downloads are looked at, to tell their rate.
-_LOOK_S = 5.0
 _GROUP = "ingest_video."
 
 
@@ -46,7 +45,7 @@ def _tell(dag_run: Mapping[str, Any]) -> None:
     run, workspace = _late_run(dag_run), Workspace(settings.data_dir)
     seen = bytes_there(run, workspace, profile)
     if download_ids(run):
-        time.sleep(_LOOK_S)
+        time.sleep(LOOK_S)
     alert = late_run_alert(
         run,
         workspace,
@@ -55,7 +54,6 @@ def _tell(dag_run: Mapping[str, Any]) -> None:
         learned_times(profile.name),
         pool_slots=pool_slots(VRAM_POOL),
         seen=seen,
-        span_s=_LOOK_S,
     )
     if alert is not None:
         for line in alert.lines:

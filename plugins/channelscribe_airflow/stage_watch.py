@@ -11,6 +11,7 @@ from typing import Any
 from channelscribe.alerts.budgets import Budget, Usual, usual_of
 from channelscribe.alerts.causes import NOT_BEGUN
 from channelscribe.alerts.slow_stage import (
+    LOOK_S,
     downloaded_bytes,
     likely_causes,
     slow_stage_alert,
@@ -49,24 +50,39 @@ class WatchedCall:
 @contextmanager
 def watched(call: WatchedCall) -> Iterator[None]:
     """Watch a call of a stage, in a thread that can neither fail it nor hold it."""
-    done = threading.Event()
-    thread = threading.Thread(target=_watch, args=(call, now(), done), name="stage-watch", daemon=True)
+    watch = _Watch()
+    thread = threading.Thread(target=_watch, args=(call, now(), watch), name="stage-watch", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        done.set()
+        watch.done.set()
+        watch.end_alert()
 
 
-def _watch(call: WatchedCall, started: datetime, done: threading.Event) -> None:
+class _Watch:
+    """What the watch and the call know of each other: whether the call is done, and what was recorded of it."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.recorded: str | None = None
+
+    def end_alert(self) -> None:
+        """Record that it is over, if it was recorded: nobody is to be told that the call still goes on."""
+        from channelscribe.store.runs.alerts import settle
+
+        if subject := self.recorded:
+            alerting.record(lambda connection: settle(connection, "stage_slow", [], (), [subject]))
+
+
+def _watch(call: WatchedCall, started: datetime, watch: _Watch) -> None:
     try:
         workspace, profile, settings = Workspace(get_settings().data_dir), get_profile(call.profile), get_settings()
-        seen = downloaded_bytes(workspace, call.video_ids, profile)
         learned = learned_times(call.profile)
         budget = stage_budget(workspace, call.stage, call.video_ids, profile, learned, settings.alert_slow_factor)
-        if done.wait(max(0.0, budget.seconds - (now() - started).total_seconds())):
+        if watch.done.wait(max(0.0, budget.seconds - (now() - started).total_seconds())):
             return
-        _tell(call, started, budget, usual_of(profile, call.stage, learned), seen)
+        _tell(call, started, budget, usual_of(profile, call.stage, learned), watch)
     except Exception as error:  # noqa: BLE001 - a watch must not be what fails
         logger.warning("The stage is not watched: %s: %s", type(error).__name__, error)
 
@@ -84,7 +100,7 @@ def learned_times(profile: str) -> dict[str, Usual]:
         return {}
 
 
-def _tell(call: WatchedCall, started: datetime, budget: Budget, usual: Usual, seen: dict[str, int]) -> None:
+def _tell(call: WatchedCall, started: datetime, budget: Budget, usual: Usual, watch: _Watch) -> None:
     # Here, as above, not at the top: the DAGs' files import this, and must be parsed fast.
     from channelscribe.store.claims import Run
     from channelscribe.store.runs.alerts import raise_alerts
@@ -93,8 +109,10 @@ def _tell(call: WatchedCall, started: datetime, budget: Budget, usual: Usual, se
     workspace = Workspace(settings.data_dir)
     causes = [NOT_BEGUN]
     if video_id := video_at_work(workspace, call.stage, call.video_ids, started):
-        span_s = (now() - started).total_seconds()
-        causes = likely_causes(workspace, call.stage, video_id, profile, settings, usual, seen, span_s)
+        seen = downloaded_bytes(workspace, [video_id], profile)
+        if call.stage == "fetch_audio" and watch.done.wait(LOOK_S):
+            return
+        causes = likely_causes(workspace, call.stage, video_id, profile, settings, usual, seen)
     alert = slow_stage_alert(
         workspace,
         call.stage,
@@ -110,4 +128,7 @@ def _tell(call: WatchedCall, started: datetime, budget: Budget, usual: Usual, se
     for line in alert.lines:
         logger.warning("%s", line)
     alerting.record(lambda connection: raise_alerts(connection, [alert], settings.alert_targets))
+    watch.recorded = alert.subject
+    if watch.done.is_set():  # while it was being recorded: the call did not know of it
+        watch.end_alert()
     alerting.deliver()

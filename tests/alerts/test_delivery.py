@@ -1,13 +1,15 @@
 """What waits goes to every target by itself, and not in quiet hours."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from channelscribe.alerts.alert import Alert
+from channelscribe.alerts.conditions import raise_failed_run
 from channelscribe.errors import MisconfiguredError
 from channelscribe.settings import Settings
-from channelscribe.store.runs.alerts import raise_alerts, recent_alerts
+from channelscribe.store.runs.alerts import end_slow_run, raise_alerts, recent_alerts
 
 pytest.importorskip("apprise", reason="it is in Airflow's environment")
 
@@ -71,6 +73,22 @@ def test_quiet_hours_hold_messages_back_until_they_end(settings, url_of, raised,
     assert deliver(quiet, url_of) == 0 and webhook.messages == []
     loud = settings.model_copy(update={"alert_quiet_hours": hours_around_now(quiet=False)})
     assert deliver(loud, url_of) == 1 and webhook.titles == ["A talk failed"]
+
+
+def test_after_quiet_hours_what_is_over_is_not_told_and_a_failed_run_is_with_its_time(
+    archive, settings, url_of, webhook
+) -> None:
+    quiet = settings.model_copy(update={"alert_quiet_hours": hours_around_now(quiet=True)})
+    slow = Alert("stage_slow", "dag/1 diarize 0", "diarize is slow", run_id="dag/1")
+    late = [Alert("run_late", run, f"{run} is late", run_id=run) for run in ("dag/1", "dag/2")]
+    raise_alerts(archive, [slow, *late], settings.alert_targets)
+    raise_failed_run(archive, settings, "dag/1", "There is no image.", "http://ui")
+    deliver(quiet, url_of)
+    end_slow_run(archive, "dag/1")
+    deliver(settings, url_of)
+    assert sorted(webhook.titles) == ["A run failed before it had any video", "dag/2 is late"]
+    (failed,) = [one["message"] for one in webhook.messages if "There is no image." in one["message"]]
+    assert re.search(r"The run dag/1 failed on \d{4}-\d\d-\d\d at \d\d:\d\d UTC\.", failed)
 
 
 def test_a_test_message_goes_out_even_then(url_of, webhook) -> None:

@@ -48,7 +48,7 @@ def late(states: list[dict[str, str]], ids: list[str]) -> LateRun:
 def alert_of(run: LateRun, workspace: Workspace, learned: dict[str, Usual] | None = None, slots: float = 4):
     settings = Settings(data_root=workspace.data_root, alert_run_minutes=20)
     seen = bytes_there(run, workspace, BUNDLED)
-    return late_run_alert(run, workspace, BUNDLED, settings, learned or {}, pool_slots=slots, seen=seen, span_s=5)
+    return late_run_alert(run, workspace, BUNDLED, settings, learned or {}, pool_slots=slots, seen=seen)
 
 
 def test_nothing_is_said_once_all_is_done(workspace) -> None:

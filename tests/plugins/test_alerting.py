@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from channelscribe.alerts.alert import Alert
 from channelscribe.settings import get_settings
 from channelscribe.store.connection import connect
-from channelscribe.store.runs.alerts import recent_alerts
+from channelscribe.store.runs.alerts import raise_alerts, recent_alerts
 from channelscribe_airflow import alerting
 
 pytestmark = pytest.mark.airflow
@@ -40,3 +41,27 @@ def test_failures_of_two_dags_runs_with_one_id_are_told_each(told, archive_dsn) 
     ]  # fmt: skip
     assert len(told.messages) == 2
     assert told.messages[1]["message"].endswith("http://ui.example.org/dags/backfill/runs/scheduled__1")
+
+
+@pytest.fixture
+def late(told, archive):
+    """A run that was late while its target could not be told, and another."""
+    runs = ("channel_ingest/manual__1", "channel_ingest/manual__2")
+    raise_alerts(archive, [Alert("run_late", run, f"{run} is late", run_id=run) for run in runs], ["hook"])
+
+
+def test_a_late_run_that_is_over_is_not_told_of(told, late, archive_dsn) -> None:
+    alerting.deliver_after_run({"dag": SimpleNamespace(dag_id="channel_ingest"), "run_id": "manual__1"})
+    assert told.titles == ["channel_ingest/manual__2 is late"]
+    assert [one.ended_at is None for one in recorded(archive_dsn)] == [True, False]
+
+
+def test_the_maintenance_ends_what_no_callback_did(told, late, archive_dsn) -> None:
+    asked = SimpleNamespace(get_dr_count=lambda *, dag_id, run_ids, states: int(run_ids == ["manual__2"]))
+    alerting.check_and_deliver(asked)
+    assert "channel_ingest/manual__2 is late" in told.titles
+    assert "channel_ingest/manual__1 is late" not in told.titles
+    over = {
+        one.alert.subject: one.ended_at is not None for one in recorded(archive_dsn) if one.alert.kind == "run_late"
+    }
+    assert over == {"channel_ingest/manual__1": True, "channel_ingest/manual__2": False}

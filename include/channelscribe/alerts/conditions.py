@@ -10,8 +10,9 @@ from itertools import pairwise
 
 from channelscribe.alerts.alert import Alert
 from channelscribe.settings import Settings
+from channelscribe.store.claims import IsAtWork
 from channelscribe.store.connection import Connection, errors_in_words
-from channelscribe.store.runs.alerts import raise_alerts, settle
+from channelscribe.store.runs.alerts import end_slow_run, raise_alerts, settle, slow_runs
 from channelscribe.telemetry.report import RunReport
 from channelscribe.workspace import now
 
@@ -54,9 +55,18 @@ def raise_run_alerts(connection: Connection, settings: Settings, run_id: str, re
 
 
 def raise_failed_run(connection: Connection, settings: Settings, run_id: str, reason: str, link: str) -> int:
-    """Record that a run ended before it had any video."""
-    alert = Alert("run_failed", run_id, "A run failed before it had any video", (reason,), link, run_id)
+    """Record that a run ended before it had any video. That may be told hours later: it says when it was."""
+    at = f"The run {run_id} failed on {now():%Y-%m-%d at %H:%M} UTC."
+    alert = Alert("run_failed", run_id, "A run failed before it had any video", (at, reason), link, run_id)
     return raise_alerts(connection, [alert], settings.alert_targets)
+
+
+def end_slow_runs(connection: Connection, is_at_work: IsAtWork) -> None:
+    """Record of what is on record as late or slow that it is over, where its run is, whichever way that ended."""
+    for run_id in slow_runs(connection):
+        dag_id, _, airflows_id = run_id.partition("/")
+        if not is_at_work(dag_id, airflows_id):
+            end_slow_run(connection, run_id)
 
 
 def raise_disk_alert(connection: Connection, settings: Settings, link: str = "") -> int:

@@ -74,7 +74,6 @@ def late_run_alert(
     *,
     pool_slots: float,
     seen: Mapping[str, int],
-    span_s: float,
 ) -> Alert | None:
     """What is said of a late run; None if all of its videos are done.
 
@@ -85,8 +84,7 @@ def late_run_alert(
         settings: what counts as late, and limits.
         learned: what the stages usually take.
         pool_slots: slots of the pool of the device's memory.
-        seen: bytes of downloads that were there some seconds ago, by video.
-        span_s: how many seconds.
+        seen: bytes of downloads that were there `slow_stage.LOOK_S` ago, by video.
     """
     if run.batches is None:
         return _without_videos(run, settings)
@@ -95,7 +93,7 @@ def late_run_alert(
         return None
     lines, causes = [], []
     for one in left:
-        line, found = _describe(run, one, workspace, profile, settings, learned, seen, span_s)
+        line, found = _describe(run, one, workspace, profile, settings, learned, seen)
         lines.append(line)
         causes += found
     causes += [cause for cause in (_pool(run, left, profile, pool_slots), _cold(run, workspace, profile)) if cause]
@@ -160,7 +158,6 @@ def _describe(
     settings: Settings,
     learned: Mapping[str, Usual],
     seen: Mapping[str, int],
-    span_s: float,
 ) -> tuple[str, list[Cause]]:
     video_ids = _batch(run, one)
     title = batches.title(workspace, video_ids)
@@ -180,7 +177,7 @@ def _describe(
     video_id = video_at_work(workspace, one.stage, video_ids, run.since)
     if video_id is None:
         return line, [NOT_BEGUN]
-    return line, likely_causes(workspace, one.stage, video_id, profile, settings, usual, seen, span_s)
+    return line, likely_causes(workspace, one.stage, video_id, profile, settings, usual, seen)
 
 
 def _began_at(workspace: Workspace, stage: str, video_ids: Sequence[str], earliest: datetime) -> datetime:

@@ -11,6 +11,10 @@ from channelscribe.profiles import Profile
 from channelscribe.settings import Settings
 from channelscribe.workspace import Workspace, now
 
+# Seconds for which a download is looked at, to tell its rate. Since the call began there were other videos, and waits
+# for a turn at the site.
+LOOK_S = 5.0
+
 
 def stage_budget(
     workspace: Workspace,
@@ -44,7 +48,6 @@ def likely_causes(
     settings: Settings,
     usual: Usual,
     seen: Mapping[str, int],
-    span_s: float,
 ) -> list[Cause]:
     """Why a stage may be slow with a video.
 
@@ -55,15 +58,14 @@ def likely_causes(
         profile: of the run.
         settings: the limit of downloads.
         usual: what the stage usually takes.
-        seen: bytes of downloads that were there some seconds ago, by video: those of before this attempt, say.
-        span_s: how many seconds.
+        seen: bytes of downloads that were there `LOOK_S` ago, by video.
     """
     download = None
     if stage == "fetch_audio":
         there = downloaded_bytes(workspace, [video_id], profile)
         download = Download(
             n_bytes=max(0, there.get(video_id, 0) - seen.get(video_id, 0)),
-            span_s=span_s,
+            span_s=LOOK_S,
             has_begun=video_id in there,
             usual_bytes_per_s=usual.bytes_per_s,
             limit_bytes_per_s=settings.download_kib_per_s * 2**10 or None,

@@ -27,6 +27,9 @@ WHERE d.target = %(target)s AND d.delivered_at IS NULL AND a.ended_at IS NULL
 ORDER BY a.kind, a.run_id, a.raised_at, a.alert_id
 """
 
+# What goes on no longer than its run.
+_SLOW = "kind IN ('run_late', 'stage_slow') AND ended_at IS NULL"
+
 
 @dataclass(frozen=True)
 class RecordedAlert:
@@ -75,6 +78,21 @@ def settle(
             },
         )  # fmt: skip
         return sum(_raise(cursor, alert, targets) for alert in alerts)
+
+
+def slow_runs(connection: Connection) -> list[str]:
+    """The runs, as the archive knows them, that are on record as late or as being at work on a slow stage."""
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT DISTINCT run_id FROM alerts WHERE {_SLOW} AND run_id IS NOT NULL"  # noqa: S608 - a constant
+        )
+        return [row[0] for row in cursor]
+
+
+def end_slow_run(connection: Connection, run_id: str) -> None:
+    """Record that a run is over: neither it nor a stage of it goes on any more."""
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        cursor.execute(f"UPDATE alerts SET ended_at = now() WHERE {_SLOW} AND run_id = %s", (run_id,))  # noqa: S608 - a constant
 
 
 def tell(connection: Connection, target: str, send: Callable[[Sequence[Alert]], str | None]) -> int:
