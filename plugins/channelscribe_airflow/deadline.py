@@ -12,12 +12,12 @@ from typing import Any
 
 from channelscribe.alerts.late_run import LateRun, bytes_there, download_ids, late_run_alert
 from channelscribe.alerts.slow_stage import LOOK_S
-from channelscribe.pools import VRAM_POOL, pool_slots
 from channelscribe.profiles import STAGES, get_profile
 from channelscribe.settings import get_settings
 from channelscribe.workspace import Workspace
 from channelscribe_airflow import alerting
 from channelscribe_airflow.links import INGEST_DAG, run_page, task_page
+from channelscribe_airflow.pool_use import pool_use
 from channelscribe_airflow.stage_watch import learned_times
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def _tell(dag_run: Mapping[str, Any]) -> None:
         profile,
         settings,
         learned_times(profile.name),
-        pool_slots=pool_slots(VRAM_POOL),
+        pools=pool_use(),
         seen=seen,
     )
     if alert is not None:
@@ -79,6 +79,8 @@ def _late_run(dag_run: Mapping[str, Any]) -> LateRun:
         for index in range(len(batches or []))
         for stage in (*STAGES, "load")
     }
+    polls = [state for task, state in found.items() if task.startswith("poll_channels_")]
+    states |= {("poll_channels", index): state for index, state in enumerate(polls)}
     return LateRun(
         run_id=Run(INGEST_DAG, run_id).name,
         has_started=has_started,

@@ -1,12 +1,13 @@
 """What is said of a run past its deadline, from the workspace that its stages leave behind."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from channelscribe.alerts.budgets import Usual
-from channelscribe.alerts.late_run import LateRun, bytes_there, late_run_alert
+from channelscribe.alerts.late_run import LateRun, Pool, bytes_there, late_run_alert
 from channelscribe.contracts import Progress, Status, Video
 from channelscribe.profiles import BUNDLED, STAGES
 from channelscribe.settings import Settings
@@ -45,10 +46,14 @@ def late(states: list[dict[str, str]], ids: list[str]) -> LateRun:
     )
 
 
-def alert_of(run: LateRun, workspace: Workspace, learned: dict[str, Usual] | None = None, slots: float = 4):
+def vram(slots: int, taken: dict[str, int]) -> Pool:
+    return Pool("vram_gib", slots, {"diarize": 2}, taken)
+
+
+def alert_of(run: LateRun, workspace: Workspace, learned: dict[str, Usual] | None = None, pools: Sequence[Pool] = ()):
     settings = Settings(data_root=workspace.data_root, alert_run_minutes=20)
     seen = bytes_there(run, workspace, BUNDLED)
-    return late_run_alert(run, workspace, BUNDLED, settings, learned or {}, pool_slots=slots, seen=seen)
+    return late_run_alert(run, workspace, BUNDLED, settings, learned or {}, pools=pools, seen=seen)
 
 
 def test_nothing_is_said_once_all_is_done(workspace) -> None:
@@ -66,7 +71,7 @@ def test_it_names_what_is_at_work_and_what_waits_for_how_long_against_before(wor
         [DONE, {"fetch_audio": "success", "diarize": "running"}, {"fetch_audio": "success", "diarize": "scheduled"}],
         ["a", "b", "c"],
     )
-    alert = alert_of(run, workspace, {"diarize": Usual(3.0, 10.0, 5)}, slots=3)
+    alert = alert_of(run, workspace, {"diarize": Usual(3.0, 10.0, 5)}, [vram(3, {"diarize": 2})])
     assert alert.title == "A run is late: 2 of 3 batches are not done after 30 min"
     assert alert.subject == alert.run_id == "manual__1"
     first, at_work, waiting, cause = alert.lines
@@ -77,6 +82,28 @@ def test_it_names_what_is_at_work_and_what_waits_for_how_long_against_before(wor
         "Likely cause: The pool vram_gib is full: 2 of 3 slots are taken by diarize (2); 1 wait for 2 or more."
     )
     assert alert.link == "http://ui/run"
+
+
+def test_what_another_dag_holds_is_a_cause_and_of_either_pool(workspace) -> None:
+    add(workspace, "a", fetch_audio=("done", 20))
+    add(workspace, "b")
+    run = late([{"fetch_audio": "success", "diarize": "scheduled"}, {"fetch_audio": "scheduled"}], ["a", "b"])
+    downloads = Pool("downloads", 2, {"fetch_audio": 1}, {"fetch_audio of backfill": 2})
+    alert = alert_of(run, workspace, pools=[downloads, vram(4, {"diarize of reprocess": 4})])
+    assert [line for line in alert.lines if line.startswith("Likely cause")] == [
+        "Likely cause: The pool downloads is full: 2 of 2 slots are taken by fetch_audio of backfill (2); 1 wait for 1 "
+        "or more.",
+        "Likely cause: The pool vram_gib is full: 4 of 4 slots are taken by diarize of reprocess (4); 1 wait for 2 or "
+        "more.",
+    ]
+    with_room = alert_of(run, workspace, pools=[replace(downloads, taken={"fetch_audio of backfill": 1})])
+    assert with_room.lines[-1] == "No cause is to be seen: there may just be much to do."
+
+
+def test_polls_that_wait_for_a_full_pool_are_told_of(workspace) -> None:
+    run = replace(late([], []), batches=None, states={("poll_channels", 0): "scheduled"})
+    alert = alert_of(run, workspace, pools=[Pool("downloads", 2, {"poll_channels": 1}, {"fetch_audio of backfill": 2})])
+    assert alert.lines[-1].startswith("Likely cause: The pool downloads is full: 2 of 2 slots are taken by fetch_audio")
 
 
 def test_the_cause_is_what_the_stage_says_of_itself(workspace) -> None:

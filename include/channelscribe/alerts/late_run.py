@@ -1,6 +1,6 @@
 """The alert of a run that is past its deadline and still going: what is at work or waits, for how long, and why."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,7 +9,6 @@ from channelscribe.alerts.alert import Alert
 from channelscribe.alerts.budgets import Usual, audio_seconds, duration, expected_s, usual_of
 from channelscribe.alerts.causes import NOT_BEGUN, Cause, cold_starts, pool_full
 from channelscribe.alerts.slow_stage import downloaded_bytes, likely_causes, video_at_work
-from channelscribe.pools import VRAM_POOL
 from channelscribe.profiles import STAGES, Profile
 from channelscribe.settings import Settings
 from channelscribe.workspace import Workspace, now
@@ -30,7 +29,7 @@ class LateRun:
         has_started: Airflow does not keep it waiting for the run before it.
         since: when it started, or else when it was asked for.
         batches: ids of its videos, in the order of their map indexes; None before they are chosen.
-        states: Airflow's states of its tasks, by stage (``load`` included) and map index.
+        states: Airflow's states of its tasks, by stage (``load`` and ``poll_channels`` included) and map index.
         link: page of the run.
         link_of: page of the task of a stage and map index.
     """
@@ -42,6 +41,23 @@ class LateRun:
     states: Mapping[tuple[str, int], str | None]
     link: str
     link_of: Callable[[str, int], str]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool of Airflow's.
+
+    Args:
+        name: its name.
+        slots: that it has.
+        needs: slots by the tasks of a run that take some: by stage, or ``poll_channels``.
+        taken: slots by what holds them, for people: tasks of this run and of others.
+    """
+
+    name: str
+    slots: float
+    needs: Mapping[str, int]
+    taken: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,7 @@ def late_run_alert(
     settings: Settings,
     learned: Mapping[str, Usual],
     *,
-    pool_slots: float,
+    pools: Sequence[Pool],
     seen: Mapping[str, int],
 ) -> Alert | None:
     """What is said of a late run; None if all of its videos are done.
@@ -83,11 +99,11 @@ def late_run_alert(
         profile: of the run.
         settings: what counts as late, and limits.
         learned: what the stages usually take.
-        pool_slots: slots of the pool of the device's memory.
+        pools: those of Airflow, with what holds their slots.
         seen: bytes of downloads that were there `slow_stage.LOOK_S` ago, by video.
     """
     if run.batches is None:
-        return _without_videos(run, settings)
+        return _without_videos(run, settings, pools)
     left = unfinished(run)
     if not left:
         return None
@@ -96,7 +112,9 @@ def late_run_alert(
         line, found = _describe(run, one, workspace, profile, settings, learned, seen)
         lines.append(line)
         causes += found
-    causes += [cause for cause in (_pool(run, left, profile, pool_slots), _cold(run, workspace, profile)) if cause]
+    causes += _full(run, pools)
+    if cold := _cold(run, workspace, profile):
+        causes.append(cold)
     n_done = len(run.batches) - len(left)
     lasted = duration((now() - run.since).total_seconds())
     if len(lines) > _MAX_LINES:
@@ -118,7 +136,7 @@ def late_run_alert(
     )
 
 
-def _without_videos(run: LateRun, settings: Settings) -> Alert:
+def _without_videos(run: LateRun, settings: Settings, pools: Sequence[Pool]) -> Alert:
     """What is said of a run that has not come to its videos yet."""
     lasted = duration((now() - run.since).total_seconds())
     if run.has_started:
@@ -128,7 +146,8 @@ def _without_videos(run: LateRun, settings: Settings) -> Alert:
         title = f"A run is late: it has not started after {lasted}"
         why = "Runs go one at a time, and another is still going before it."
     first = f"The run {run.run_id} was expected to be done after {settings.alert_run_minutes} min."
-    return Alert("run_late", run.run_id, title, (first, why), run.link, run.run_id)
+    causes = [f"Likely cause: {cause.sentence}" for cause in _full(run, pools)]
+    return Alert("run_late", run.run_id, title, (first, why, *causes), run.link, run.run_id)
 
 
 def _batch(run: LateRun, one: Unfinished) -> Sequence[str]:
@@ -198,17 +217,15 @@ def _ended_at(workspace: Workspace, stage: str, video_ids: Sequence[str], earlie
     return max((moment for moment in at if moment >= earliest), default=earliest)
 
 
-def _pool(run: LateRun, left: Sequence[Unfinished], profile: Profile, slots: float) -> Cause | None:
-    """Whether the device's memory is what the others wait for."""
-    of_device = [one for one in left if one.stage in STAGES and one.stage != "fetch_audio"]
-    taken: dict[str, int] = {}
-    for one in of_device:
-        if one.at_work:
-            taken[one.stage] = taken.get(one.stage, 0) + profile.stages[one.stage].memory_gib
+def _full(run: LateRun, pools: Sequence[Pool]) -> Iterator[Cause]:
+    """The pools that the run's tasks wait for, whoever holds their slots."""
     # Airflow's word for a task that could run, and has no slots.
-    waiting = [one.stage for one in of_device if run.states.get((one.stage, one.index)) == "scheduled"]
-    needed = min((profile.stages[stage].memory_gib for stage in waiting), default=0)
-    return pool_full(VRAM_POOL, slots, taken, needed, waiting)
+    waiting = [task for (task, _), state in run.states.items() if state == "scheduled"]
+    for pool in pools:
+        mine = [task for task in waiting if task in pool.needs]
+        needed = min((pool.needs[task] for task in mine), default=0)
+        if cause := pool_full(pool.name, pool.slots, pool.taken, needed, mine):
+            yield cause
 
 
 def _cold(run: LateRun, workspace: Workspace, profile: Profile) -> Cause | None:
