@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from channelscribe.alerts.conditions import full_disk, growing_backlog, grows, raise_disk_alert, raise_run_alerts
+from channelscribe.alerts.conditions import full_disks, growing_backlog, grows, raise_disk_alert, raise_run_alerts
 from channelscribe.channels.polling import Listing
 from channelscribe.settings import Settings
 from channelscribe.store.channels import record_failed_poll
@@ -18,7 +18,9 @@ FEED, OTHER = "https://example.org/feed", "https://example.org/other"
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    return Settings(data_root=tmp_path, min_free_gib=0, alert_targets=("hook",), alert_silent_days=10)
+    return Settings(
+        home=tmp_path / "home", data_root=tmp_path, min_free_gib=0, alert_targets=("hook",), alert_silent_days=10
+    )
 
 
 @pytest.fixture
@@ -165,8 +167,27 @@ def test_the_disk_is_told_of_before_downloads_stop(archive, settings, monkeypatc
 
 
 def test_the_real_disk_has_room_or_not(settings) -> None:
-    assert full_disk(settings.model_copy(update={"min_free_gib": 1e9}), "") != []
-    assert full_disk(settings.model_copy(update={"data_root": settings.data_dir / "nowhere"}), "") == []
+    assert full_disks(settings.model_copy(update={"min_free_gib": 1e9}), "") != []
+    assert full_disks(settings.model_copy(update={"data_root": settings.data_dir / "nowhere"}), "") == []
+
+
+def test_the_disk_of_the_embedded_postgres_is_told_of_if_it_is_another(archive, settings, monkeypatch) -> None:
+    settings.postgres_dir.mkdir(parents=True)
+    usage = SimpleNamespace(free=4.9 * 2**30)
+    monkeypatch.setattr("channelscribe.alerts.conditions.shutil.disk_usage", lambda _: usage)
+    assert raise_disk_alert(archive, settings) == 1
+    devices = {settings.postgres_dir: 1, settings.data_dir: 2}
+    monkeypatch.setattr("channelscribe.alerts.conditions._device", devices.__getitem__)
+    assert raise_disk_alert(archive, settings) == 1
+    (alert,) = (one.alert for one in recent_alerts(archive, 1))
+    assert alert.subject == str(settings.postgres_dir)
+    assert alert.lines[0].endswith(
+        "and the embedded Postgres is there. Free some space, or set CHANNELSCRIBE_HOME to a larger disk."
+    )
+    # What downloads must leave is asked of the data root alone.
+    usage.free = 5.1 * 2**30
+    (low,) = full_disks(settings.model_copy(update={"min_free_gib": 2.0}), "")
+    assert low.subject == str(settings.data_dir)
 
 
 @pytest.mark.parametrize(

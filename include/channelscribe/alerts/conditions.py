@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 from channelscribe.alerts.alert import Alert
 from channelscribe.settings import Settings
@@ -70,33 +71,42 @@ def end_slow_runs(connection: Connection, is_at_work: IsAtWork) -> None:
 
 
 def raise_disk_alert(connection: Connection, settings: Settings, link: str = "") -> int:
-    """Record that the disk of the data root is nearly full, or no longer is."""
-    return settle(connection, "disk_low", full_disk(settings, link), settings.alert_targets, None)
+    """Record which disks are nearly full, and that others no longer are."""
+    return settle(connection, "disk_low", full_disks(settings, link), settings.alert_targets, None)
 
 
-def full_disk(settings: Settings, link: str) -> list[Alert]:
-    """The alert of a disk that has little more room than downloads must leave."""
-    folder = settings.data_dir
+def full_disks(settings: Settings, link: str) -> list[Alert]:
+    """The alerts of disks with little room: that of the data root, and the embedded Postgres's, if that is another."""
+    data, database = settings.data_dir, settings.postgres_dir
+    must_leave = f"downloads must leave {settings.min_free_gib:g} GiB free"
+    found = _full_disk(data, settings.min_free_gib, f"{must_leave}. {_larger('CHANNELSCRIBE_DATA_ROOT')}", link)
+    if _device(database) not in (None, _device(data)):
+        found += _full_disk(database, 0.0, f"the embedded Postgres is there. {_larger('CHANNELSCRIBE_HOME')}", link)
+    return found
+
+
+def _full_disk(folder: Path, must_leave_gib: float, rest: str, link: str) -> list[Alert]:
     try:
         free_gib = shutil.disk_usage(folder).free / 2**30
     except OSError:  # nothing was written there yet
         return []
-    if free_gib >= settings.min_free_gib + LOW_ROOM_GIB:
+    if free_gib >= must_leave_gib + LOW_ROOM_GIB:
         return []
     left = f"{free_gib:.1f} GiB are left"
-    return [
-        Alert(
-            "disk_low",
-            str(folder),
-            f"The disk is nearly full: {left}",
-            (
-                f"The disk of {folder} has little room: {left}, and downloads must leave "
-                f"{settings.min_free_gib:g} GiB free. Free some space, or set "
-                "CHANNELSCRIBE_DATA_ROOT to a larger disk.",
-            ),
-            link,
-        )
-    ]
+    said = f"The disk of {folder} has little room: {left}, and {rest}"
+    return [Alert("disk_low", str(folder), f"The disk is nearly full: {left}", (said,), link)]
+
+
+def _larger(setting: str) -> str:
+    return f"Free some space, or set {setting} to a larger disk."
+
+
+def _device(folder: Path) -> int | None:
+    """The disk that a folder is on, by the system's number; None where there is no folder."""
+    try:
+        return folder.stat().st_dev
+    except OSError:
+        return None
 
 
 def silent_channels(connection: Connection, settings: Settings, run_id: str, link: str) -> list[Alert]:
