@@ -75,7 +75,7 @@ from airflow.sdk import (
 from channelscribe.profiles import STAGES, get_profile
 from channelscribe.settings import get_settings
 from channelscribe_airflow import params as params_of
-from channelscribe_airflow.alerting import deliver_after_run
+from channelscribe_airflow.alerting import deliver_after_failed_run, deliver_after_run
 from channelscribe_airflow.deadline import run_is_late
 from channelscribe_airflow.labels import batch_title
 from channelscribe_airflow.outcomes import expected_errors
@@ -137,7 +137,7 @@ with DAG(
     ),
     # Messages go out once the run is over: a target that is down delays nothing.
     on_success_callback=deliver_after_run,
-    on_failure_callback=deliver_after_run,
+    on_failure_callback=deliver_after_failed_run,
     tags=["channelscribe"],
     default_args=DEFAULT_ARGS,
 ) as dag:

@@ -50,6 +50,7 @@ from airflow.sdk import DAG, Param, task
 from channelscribe.profiles import STAGES, get_profile
 from channelscribe.settings import get_settings
 from channelscribe_airflow import params as params_of
+from channelscribe_airflow.alerting import deliver_after_failed_run, deliver_after_run
 from channelscribe_airflow.labels import batch_title
 from channelscribe_airflow.outcomes import expected_errors
 from channelscribe_airflow.runbook import with_runbook
@@ -105,6 +106,8 @@ with DAG(
     is_paused_upon_creation=False,
     params=params,
     user_defined_macros={"batch_title": batch_title},
+    on_success_callback=deliver_after_run,
+    on_failure_callback=deliver_after_failed_run,
     tags=["channelscribe"],
     default_args=DEFAULT_ARGS,
 ) as dag:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Connection as AirflowConnection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from channelscribe.errors import MisconfiguredError
+from channelscribe.errors import ChannelscribeError, MisconfiguredError
 from channelscribe.settings import get_settings
 from channelscribe.telemetry.report import RunReport
 from channelscribe_airflow.links import run_page
@@ -75,6 +75,28 @@ def deliver_after_run(context: Any) -> None:
     name = Run(context["dag"].dag_id, context["run_id"]).name
     record(lambda connection: end_slow_run(connection, name))
     deliver()
+
+
+def deliver_after_failed_run(context: Any) -> None:
+    """The same where the run failed. If the archive is down, which nothing can be recorded in, that is told at once."""
+    from channelscribe.store.connection import archive_dsn, connect
+
+    try:
+        with closing(connect(archive_dsn(get_settings()))):
+            pass
+    except ChannelscribeError as error:
+        _tell_without_archive(context["dag"].dag_id, context["run_id"], str(error))
+    else:
+        deliver_after_run(context)
+
+
+def _tell_without_archive(dag_id: str, run_id: str, reason: str) -> None:
+    from channelscribe.alerts import conditions, delivery
+    from channelscribe.store.claims import Run
+
+    title, link = "A run failed, and the archive can't be asked", run_page(run_id, dag_id)
+    alert = conditions.failed_run(Run(dag_id, run_id).name, title, reason, link)
+    delivery.tell_unrecorded(get_settings(), url_of, alert)
 
 
 def check_and_deliver(ti: Any) -> None:

@@ -14,6 +14,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from channelscribe.failure_reasons import REASONS
 from channelscribe.profiles import PROFILES, STAGES
+from channelscribe_airflow.alerting import deliver_after_failed_run, deliver_after_run
 
 pytestmark = pytest.mark.airflow
 
@@ -65,6 +66,14 @@ def test_parsing_is_light_and_touches_neither_network_nor_database():
     # The packages that import something heavy at their first line.
     lazy = ("channelscribe.store", "channelscribe.models", "channelscribe.channels", "channelscribe.stages")
     assert not [name for name in found["ours"] if name.startswith(lazy)]
+
+
+def test_what_a_run_found_wrong_is_told_once_it_is_over(load_dags):
+    with_report = [dag for dag in load_dags().dags.values() if dag.has_task("report_run")]
+    assert sorted(dag.dag_id for dag in with_report) == ["backfill", "channel_ingest", "reprocess"]
+    for dag in with_report:
+        assert dag.on_success_callback is deliver_after_run, dag.dag_id
+        assert dag.on_failure_callback is deliver_after_failed_run, dag.dag_id
 
 
 def test_every_task_has_owner_limits_and_retries_that_help(load_dags):

@@ -65,3 +65,33 @@ def test_the_maintenance_ends_what_no_callback_did(told, late, archive_dsn) -> N
         one.alert.subject: one.ended_at is not None for one in recorded(archive_dsn) if one.alert.kind == "run_late"
     }
     assert over == {"channel_ingest/manual__1": True, "channel_ingest/manual__2": False}
+
+
+FAILED = {"dag": SimpleNamespace(dag_id="backfill"), "run_id": "manual__1"}
+
+
+def test_without_the_archive_a_failed_run_is_told_of_at_once(told, monkeypatch) -> None:
+    monkeypatch.setenv("CHANNELSCRIBE_ARCHIVE_DSN", "host=127.0.0.1 port=1 dbname=archive")
+    get_settings.cache_clear()
+    alerting.deliver_after_run(FAILED)
+    assert told.messages == []
+    alerting.deliver_after_failed_run(FAILED)
+    assert told.titles == ["A run failed, and the archive can't be asked"]
+    (message,) = told.messages
+    assert "The run backfill/manual__1 failed on " in message["message"]
+    assert "The archive cannot be reached" in message["message"]
+    assert message["message"].endswith("http://ui.example.org/dags/backfill/runs/manual__1")
+
+
+def test_without_the_archive_quiet_hours_are_quiet_all_the_same(told, monkeypatch) -> None:
+    monkeypatch.setenv("CHANNELSCRIBE_ARCHIVE_DSN", "host=127.0.0.1 port=1 dbname=archive")
+    get_settings.cache_clear()
+    monkeypatch.setattr("channelscribe.alerts.delivery.is_quiet", lambda _: True)
+    alerting.deliver_after_failed_run(FAILED)
+    assert told.messages == []
+
+
+def test_with_the_archive_a_failed_run_is_told_of_as_recorded(told) -> None:
+    alerting.record_failed_run(SimpleNamespace(dag_id="backfill", run_id="manual__1"), "There is no image.")
+    alerting.deliver_after_failed_run(FAILED)
+    assert told.titles == ["A run failed before it had any video"]

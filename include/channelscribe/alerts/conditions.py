@@ -56,10 +56,15 @@ def raise_run_alerts(connection: Connection, settings: Settings, run_id: str, re
 
 
 def raise_failed_run(connection: Connection, settings: Settings, run_id: str, reason: str, link: str) -> int:
-    """Record that a run ended before it had any video. That may be told hours later: it says when it was."""
-    at = f"The run {run_id} failed on {now():%Y-%m-%d at %H:%M} UTC."
-    alert = Alert("run_failed", run_id, "A run failed before it had any video", (at, reason), link, run_id)
+    """Record that a run ended before it had any video."""
+    alert = failed_run(run_id, "A run failed before it had any video", reason, link)
     return raise_alerts(connection, [alert], settings.alert_targets)
+
+
+def failed_run(run_id: str, title: str, reason: str, link: str) -> Alert:
+    """The alert of a run that failed just now. It may be told hours later, and so says when that was."""
+    at = f"The run {run_id} failed on {now():%Y-%m-%d at %H:%M} UTC."
+    return Alert("run_failed", run_id, title, (at, reason), link, run_id)
 
 
 def end_slow_runs(connection: Connection, is_at_work: IsAtWork) -> None:

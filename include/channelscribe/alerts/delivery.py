@@ -48,6 +48,14 @@ def deliver(settings: Settings, url_of: UrlOf) -> int:
     return n_sent
 
 
+def tell_unrecorded(settings: Settings, url_of: UrlOf, alert: Alert) -> None:
+    """Send every target an alert that can't be recorded, unless it is quiet. What does not get through is lost."""
+    if is_quiet(settings):
+        return
+    for target in settings.alert_targets:
+        _send(target, url_of, [alert])
+
+
 def try_out(target: str, url_of: UrlOf) -> str | None:
     """Send a target a test message, quiet or not; returns why it could not be sent, or None."""
     try:
@@ -66,5 +74,5 @@ def _send(target: str, url_of: UrlOf, alerts: Sequence[Alert]) -> str | None:
     if failure is None:
         logger.info("Told %s: %s", target, compose(alerts).title)
     else:
-        logger.warning("%s could not be told (%s): it is tried again later", target, failure)
+        logger.warning("%s could not be told: %s", target, failure)
     return failure
