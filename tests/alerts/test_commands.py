@@ -45,6 +45,14 @@ def test_the_list_says_what_was_wrong_and_who_was_told(call, archive) -> None:
     assert "  No sound.\n  http://ui\n" in listed
 
 
+def test_the_list_is_as_long_as_was_asked_for(call, archive) -> None:
+    raise_alerts(archive, [Alert("video_failed", f"v{number}", f"Talk {number} failed") for number in range(25)], [])
+    assert call("list")[1].count(" failed") == 20
+    assert call("list", "--limit", "1000")[1].count(" failed") == 25
+    code, listed = call("list", "--limit", "1")
+    assert code == 0 and listed.startswith("Talk 24 failed") and listed.count(" failed") == 1
+
+
 def test_a_test_without_a_target_says_how_to_set_one(call) -> None:
     code, said = call("test")
     assert code and "There is no target: docs/alerts.md says how" in said

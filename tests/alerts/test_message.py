@@ -23,7 +23,7 @@ def test_several_are_one_message_with_a_block_each() -> None:
 def test_of_very_many_the_rest_is_counted() -> None:
     message = compose([failed(f"Video {number}") for number in range(25)])
     assert "Video 19 failed" in message.body and "Video 20 failed" not in message.body
-    assert message.body.endswith("... and 5 more: `channelscribe alerts list` has them all.")
+    assert message.body.endswith("... and 5 more: `channelscribe alerts list --limit 1000` has them.")
 
 
 def test_several_of_a_kind_that_has_no_plural() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from typing import Annotated
 
 import typer
 from psycopg2.extensions import parse_dsn
@@ -22,7 +23,6 @@ app = typer.Typer(
     epilog="Example: `channelscribe alerts test`",
 )
 
-_SHOWN = 20
 _console = Console()
 
 
@@ -43,10 +43,10 @@ def test() -> None:
 
 
 @app.command("list", epilog="Example: `channelscribe alerts list`")
-def list_() -> None:
+def list_(limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most alerts to list.")] = 20) -> None:
     """List what was wrong last, the newest first, and who was told when."""
     with closing(connect(archive_dsn(get_settings()))) as connection:
-        recorded = recent_alerts(connection, _SHOWN)
+        recorded = recent_alerts(connection, limit)
     if not recorded:
         _console.print("Nothing was wrong so far.")
     for one in recorded:

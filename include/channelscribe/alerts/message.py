@@ -42,7 +42,7 @@ def compose(alerts: Sequence[Alert]) -> Message:
         title = title.format(n=len(alerts))
     blocks = [_block(alert, with_title=bool(others)) for alert in alerts[:_MAX_ENTRIES]]
     if len(alerts) > _MAX_ENTRIES:
-        blocks.append(f"... and {len(alerts) - _MAX_ENTRIES} more: `channelscribe alerts list` has them all.")
+        blocks.append(f"... and {len(alerts) - _MAX_ENTRIES} more: `channelscribe alerts list --limit 1000` has them.")
     return Message(f"Channelscribe: {plain(title)}", "\n\n".join(blocks))
 
 
