@@ -106,7 +106,7 @@ def slow_stage_alert(
         started: when it was started.
         hard_limit_s: seconds after which it is stopped.
         run_id: the DAG and its run, as the archive knows it.
-        map_index: the batch's place in the run: whatever its stages' attempts, one alert for each.
+        map_index: the batch's place in the run.
         link: page of its task.
     """
     title = batches.title(workspace, video_ids)
