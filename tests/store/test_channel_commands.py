@@ -92,3 +92,21 @@ def test_a_file_is_synced(call, tmp_path: Path) -> None:
     said = call("sync", str(path))[1]
     assert "followed: 0. No more followed: https://example.org/feed, https://www.youtube.com/@a/videos." in said
     assert "No channel is followed" in call("list")[1]
+
+
+def test_channels_of_a_file_that_is_gone_can_be_changed(call, tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "channels.yaml"
+    monkeypatch.setattr(channel_commands, "CHANNELS_FILE", path)
+    path.write_text("channels:\n  - channel: '@a'\n    limit: 2\n")
+    call("sync", str(path))
+    path.unlink()
+    code, refusal = call("remove", "@a")
+    assert code != 0 and "if there is no such file any more, `channelscribe channels sync` frees it" in refusal
+    # Another file that is not there is a slip of the pen.
+    assert "There is no file" in call("sync", str(tmp_path / "chanels.yaml"))[1]
+    assert "in channels.yaml" in call("list")[1]
+    said = f"There is no channels.yaml any more. Followed without it from now on: {HANDLE}.\n"
+    assert call("sync", str(path)) == (0, said)
+    assert "limit: 2" in call("list")[1] and "in channels.yaml" not in call("list")[1]
+    assert "copy channels.example.yaml there" in call("sync", str(path))[1]
+    assert call("remove", "@a")[0] == 0

@@ -19,7 +19,7 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from channelscribe.airflow_settings import SETTINGS_FILE
-from channelscribe.channels.options import CHANNELS_FILE, read_channels_file
+from channelscribe.channels.options import CHANNELS_FILE
 from channelscribe.errors import ChannelscribeError, MisconfiguredError, TryAgainError
 from channelscribe.settings import PROJECT_ROOT, Settings
 from channelscribe.stack.airflow_api import AirflowApi
@@ -28,8 +28,7 @@ from channelscribe.stack.environment import USER, airflow_environment, base_url,
 from channelscribe.stack.ports import require_free
 from channelscribe.stack.postgres import EmbeddedPostgres
 from channelscribe.stack.processes import MARKER, is_alive, spawn, stop_processes
-from channelscribe.store.channel_commands import said_of_sync
-from channelscribe.store.channels import sync_file
+from channelscribe.store.channel_commands import follow_file
 from channelscribe.store.connection import archive_dsn, connect
 
 DAG_ID = "channel_ingest"
@@ -269,16 +268,15 @@ class Stack:
         return spawn(command, environment, self.home, log_file).pid
 
     def sync_channels(self, say: Say) -> None:
-        """Follow the channels of channels.yaml, where there is one; the archive must be up.
+        """Follow the channels of channels.yaml, and free them where it is gone; the archive must be up.
 
         Raises:
             BadInputError: it is not right.
         """
-        if CHANNELS_FILE.is_file():
-            channels = read_channels_file(CHANNELS_FILE)
-            with closing(connect(archive_dsn(self.settings))) as connection:
-                left = sync_file(connection, channels)
-            say(said_of_sync(CHANNELS_FILE.name, channels, left))
+        with closing(connect(archive_dsn(self.settings))) as connection:
+            said = follow_file(connection, CHANNELS_FILE)
+        if said:
+            say(said)
 
     def _prepare_airflow(self, environment: dict[str, str], say: Say) -> None:
         """Migrate the metadata database and apply airflow_settings.yaml, each only where it is due."""

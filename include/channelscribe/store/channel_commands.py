@@ -1,7 +1,6 @@
 """The commands about channels: add, list, pause, resume, remove, sync."""
 
 import json
-from collections.abc import Collection
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,15 @@ from channelscribe.channels.options import CHANNELS_FILE, parse_options, read_ch
 from channelscribe.channels.source import normalise_channel
 from channelscribe.errors import BadInputError
 from channelscribe.settings import get_settings
-from channelscribe.store.channels import Channel, follow, list_channels, set_paused, sync_file, unfollow
+from channelscribe.store.channels import (
+    Channel,
+    follow,
+    free_from_file,
+    list_channels,
+    set_paused,
+    sync_file,
+    unfollow,
+)
 from channelscribe.store.connection import Connection, archive_dsn, connect
 from channelscribe.wording import printable
 
@@ -114,19 +121,35 @@ def sync(
 ) -> None:
     """Follow the channels of channels.yaml with their options, and no more those that it no longer has.
 
-    `make up` does it, too, where there is such a file.
+    `make up` does it, too. Where there is no channels.yaml any more, its channels stay followed, and are changed by
+    `channels add`, `pause` and `remove`.
+    """
+    said = None
+    if file.is_file() or file == CHANNELS_FILE:
+        with _archive() as connection:
+            said = follow_file(connection, file)
+    if said is None:
+        raise BadInputError(f"There is no file {file}: copy channels.example.yaml there, and name your channels.")
+    _say(said)
+
+
+def follow_file(connection: Connection, file: Path) -> str | None:
+    """Follow the channels of a file, and no more those that it no longer has; without a file, free those that it had.
+
+    Returns:
+        What was done, for people; None where there is no file, and no channel that one rules.
+
+    Raises:
+        BadInputError: the file is not right.
     """
     if not file.is_file():
-        raise BadInputError(f"There is no file {file}: copy channels.example.yaml there, and name your channels.")
+        freed = free_from_file(connection)
+        names = ", ".join(map(printable, freed))
+        return f"There is no {file.name} any more. Followed without it from now on: {names}." if freed else None
     channels = read_channels_file(file)
-    with _archive() as connection:
-        _say(said_of_sync(file.name, channels, sync_file(connection, channels)))
-
-
-def said_of_sync(file_name: str, channels: Collection[str], left: Collection[str]) -> str:
-    """What a sync did: how many channels the file has, and which are followed no more."""
-    text = f"Channels of {file_name} that are followed: {len(channels)}."
-    return text + (f" No more followed: {', '.join(map(printable, left))}." if left else "")
+    left = sync_file(connection, channels)
+    said = f"Channels of {file.name} that are followed: {len(channels)}."
+    return said + (f" No more followed: {', '.join(map(printable, left))}." if left else "")
 
 
 def _archive() -> closing[Connection]:

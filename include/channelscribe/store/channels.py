@@ -38,6 +38,8 @@ class Channel:
         return self.not_before is not None and self.not_before > datetime.now(UTC)
 
 
+# The file may be gone, which nothing here can know.
+_WITHOUT_FILE = "if there is no such file any more, `channelscribe channels sync` frees it."
 _COLUMNS = (
     "c.url, c.title, c.followed, c.paused, c.in_file, c.options, c.polled_at, c.polled_to_end, c.poll_failure, "
     "c.poll_not_before"
@@ -54,7 +56,7 @@ def follow(connection: Connection, url: str, options: ChannelOptions) -> bool:
         cursor.execute("SELECT followed, in_file FROM channels WHERE url = %s", (url,))
         before = cursor.fetchone()
         if before and before[1]:
-            raise BadInputError(f"{url} stands in channels.yaml: change it there.")
+            raise BadInputError(f"{url} stands in channels.yaml: change it there; {_WITHOUT_FILE}")
         _put(cursor, url, options, in_file=False)
         return not (before and before[0])
 
@@ -77,7 +79,7 @@ def unfollow(connection: Connection, url: str) -> None:
     with errors_in_words(), connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM channels WHERE url = %s AND in_file", (url,))
         if cursor.fetchone():
-            raise BadInputError(f"{url} stands in channels.yaml: remove it there.")
+            raise BadInputError(f"{url} stands in channels.yaml: remove it there; {_WITHOUT_FILE}")
     _change(connection, url, "followed = %(value)s, paused = false, options = '{}'", False)
 
 
@@ -95,6 +97,17 @@ def sync_file(connection: Connection, channels: Mapping[str, ChannelOptions]) ->
             "RETURNING url",
             (list(channels),),
         )
+        return sorted(row[0] for row in cursor)
+
+
+def free_from_file(connection: Connection) -> list[str]:
+    """Let the channels of a file that is gone be changed one by one; they stay followed, with their options.
+
+    Returns:
+        Their URLs.
+    """
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE channels SET in_file = false WHERE in_file RETURNING url")
         return sorted(row[0] for row in cursor)
 
 
