@@ -47,7 +47,7 @@ COPY pyproject.toml README.md LICENSE airflow_settings.yaml ./
 COPY include include
 COPY plugins plugins
 COPY dags dags
-COPY docker/check_bytecode.py docker/prepare.py docker/healthcheck.py docker/
+COPY docker/check_bytecode.py docker/prepare.py docker/follow_channels.py docker/healthcheck.py docker/
 RUN /opt/channelscribe/bin/python3 -m venv /tmp/installer; \
     /tmp/installer/bin/python -m pip --python /opt/channelscribe/bin/python install --quiet --no-cache-dir \
       --disable-pip-version-check --no-deps --no-build-isolation --editable .; \

@@ -23,6 +23,7 @@ from engine import docker, fail, has_image, image_names, say
 from setup import PREFIX, ROOT, home_folder, installed_uv, settings, step, uv_environment
 
 COMPOSE_FILE = ROOT / "docker" / "compose.yaml"
+CHANNELS_FILE = ROOT / "channels.yaml"
 PROJECT = "channelscribe"
 # Whom Airflow and the stages run as where root starts them: they never run as root.
 UNPRIVILEGED = 10_001
@@ -70,6 +71,8 @@ def up(command: str, call: list[str], home: Path) -> None:
             fail(f"{', '.join(sick)} not well after {READY_TIMEOUT_S} s: see `{shlex.join([*call, 'logs', sick[0]])}`.")
         time.sleep(1)
     say_where(variables, home)
+    # Last, so that a mistake in the file keeps nothing else from being up.
+    run([*call, "exec", "-T", "scheduler", "python", "docker/follow_channels.py", "/var/lib/airflow/channels.yaml"])
 
 
 def remove_stages(command: str, data_root: str, before: datetime | None = None) -> None:
@@ -150,11 +153,26 @@ def prepare(home: Path) -> dict[str, str]:
     )
     password = home / "compose" / "airflow" / "password.json"
     write_private(password, json.dumps({"admin": variables[PREFIX + "PASSWORD"]}))
+    channels = copy_channels(home)
     if os.geteuid() == 0:
-        os.chown(password, *user)
+        for path in (password, *channels):
+            os.chown(path, *user)
     line = f"127.0.0.1:{archive_port(variables)}:archive:channelscribe:{variables[PREFIX + 'POSTGRES_PASSWORD']}\n"
     write_private(passfile(home), line)
     return variables
+
+
+def copy_channels(home: Path) -> list[Path]:
+    """Copy channels.yaml to where the containers can read it; none where there is none.
+
+    It is not mounted itself: where there is no such file, the engine would make a folder of that name.
+    """
+    copy = home / "compose" / "airflow" / CHANNELS_FILE.name
+    if not CHANNELS_FILE.is_file():
+        copy.unlink(missing_ok=True)
+        return []
+    copy.write_bytes(CHANNELS_FILE.read_bytes())
+    return [copy]
 
 
 def ytdlp_root(home: Path) -> Path:

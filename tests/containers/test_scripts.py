@@ -55,10 +55,55 @@ def test_settings_and_folders_reach_compose(script, home, monkeypatch) -> None:
     assert found["COMPOSE_PROJECT_NAME"] == "channelscribe"
 
 
-def test_nothing_runs_as_root(script, home) -> None:
-    found = script("compose").prepare(home)
+@pytest.fixture
+def start(script, home, monkeypatch, tmp_path):
+    """Starts containers that are well at once; returns the calls of compose."""
+    compose = script("compose")
+    monkeypatch.setattr(compose, "CHANNELS_FILE", tmp_path / "channels.yaml")
+    monkeypatch.setattr(compose, "has_image", lambda *_: True)
+    monkeypatch.setattr(compose, "times", lambda *_: {})
+    monkeypatch.setattr(compose, "unhealthy", lambda _: [])
+
+    def up():
+        calls = []
+        monkeypatch.setattr(compose, "run", lambda call, **_: calls.append(call) or "")
+        compose.up("docker", ["compose"], home)
+        return calls
+
+    return up
+
+
+def test_the_channels_of_the_file_are_followed_once_airflow_is_well(start, home, tmp_path, archive_dsn) -> None:
+    def follow() -> subprocess.CompletedProcess[str]:
+        *_, call = start()
+        assert call[:5] == ["compose", "exec", "-T", "scheduler", "python"]
+        # What the image has, and the folder that is mounted there.
+        assert call[5] in (PROJECT_ROOT / "docker" / "airflow.Dockerfile").read_text(encoding="utf-8")
+        path = call[6].replace("/var/lib/airflow", str(home / "compose" / "airflow"))
+        return subprocess.run(
+            [sys.executable, str(PROJECT_ROOT / call[5]), path],
+            env={**os.environ, "CHANNELSCRIBE_ARCHIVE_DSN": archive_dsn}, capture_output=True, text=True,
+        )  # fmt: skip
+
+    assert (follow().stdout, list((home / "compose" / "airflow").glob("channels*"))) == ("", [])
+    (tmp_path / "channels.yaml").write_text("channels:\n  - https://example.org/feed\n")
+    assert follow().stdout == "Channels of channels.yaml that are followed: 1.\n"
+    (tmp_path / "channels.yaml").write_text("channels: 7\n")
+    wrong = follow()
+    assert wrong.returncode == 1
+    assert wrong.stderr.count("\n") == 1 and "something else than a list named `channels`" in wrong.stderr
+    (tmp_path / "channels.yaml").unlink()
+    assert "Followed without it from now on: https://example.org/feed." in follow().stdout
+
+
+def test_nothing_runs_as_root(script, home, monkeypatch, tmp_path) -> None:
+    compose = script("compose")
+    monkeypatch.setattr(compose, "CHANNELS_FILE", tmp_path / "channels.yaml")
+    (tmp_path / "channels.yaml").touch()
+    found = compose.prepare(home)
     assert found["CHANNELSCRIBE_UID"] != "0"
-    for name in ("compose/airflow", "compose/logs", "run/embedder", "data", "compose/airflow/password.json"):
+    files = ("compose/airflow/password.json", "compose/airflow/channels.yaml")
+    for name in ("compose/airflow", "compose/logs", "run/embedder", "data", *files):
         assert str((home / name).stat().st_uid) == found["CHANNELSCRIBE_UID"]
 
 
