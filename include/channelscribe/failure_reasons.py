@@ -154,6 +154,11 @@ REASONS = (
         "clear that stage",
     ),
     Reason(
+        ("Another run is at work on that",),
+        "the task was cleared, and a run of another DAG has taken its videos since",
+        "nothing, if that run does it; else clear once it has ended",
+    ),
+    Reason(
         ("ran out of its ... GiB of memory",),
         "the container reached its limit (`ram_gib` of the profile)",
         "raise it in the profile, clear",

@@ -23,6 +23,26 @@ def is_at_work(ti: Any) -> "IsAtWork":
     return lambda dag_id, run_id: ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=unfinished) > 0
 
 
+def claim_if_cleared(ti: Any, dag_run: Any, video_ids: Sequence[str], log: Any) -> list[str]:
+    """Claim videos that a task is about to work on, where tasks of its run were cleared; returns those to work on.
+
+    Such a run may have been over in between, and others have taken its videos. One of which nothing was cleared has
+    held its claims throughout: it asks nobody, so that its retries do without the archive.
+
+    Args:
+        ti: the task instance.
+        dag_run: its run; None where there is none.
+        video_ids: the videos.
+        log: told of those that are left out, as another run is at work on them.
+
+    Raises:
+        TryAgainError: that is all of them, or the archive can't be asked.
+    """
+    if dag_run is None or not dag_run.clear_number:
+        return list(video_ids)
+    return claim_again(ti, video_ids, log)
+
+
 def claim_again(ti: Any, video_ids: Sequence[str], log: Any) -> list[str]:
     """Claim videos that a run, whose claim another may have taken since, works on once more.
 

@@ -14,7 +14,7 @@ from channelscribe.errors import ExitCode
 from channelscribe.profiles import STAGES, StageSpec, get_profile
 from channelscribe.settings import get_settings
 from channelscribe.workspace import Workspace, now
-from channelscribe_airflow.claiming import claim_again
+from channelscribe_airflow.claiming import claim_if_cleared
 from channelscribe_airflow.outcomes import (
     code_of,
     exception_for,
@@ -184,12 +184,14 @@ class StageTask:
 
         Raises:
             BadInputError: what is no video id, or no video of the workspace.
+            TryAgainError: the task was cleared, and another run is at work on all of them, or the archive is down.
             AirflowSkipException: there is none left.
         """
         dag_run = context.get("dag_run")
         run_began = dag_run.start_date if dag_run else None
         self._forced_since = run_began or now()
         pending = pending_videos(self.video_ids, self.stage, self.log)
+        pending = claim_if_cleared(context["ti"], dag_run, pending, self.log)
         if self.forced:
             # An earlier attempt of this run may have done some of them: not again.
             pending = [video_id for video_id in pending if not self._is_done(video_id)] or pending
@@ -281,12 +283,11 @@ class StageTask:
         if any(self._ready_at(one) >= max(at, run_began or at) for one, at in zip(pending, ended, strict=True)):
             self.log.info("What has a result already is left as it is, as what comes before was done since.")
             return []
-        again = claim_again(ti, pending, self.log)
         self.log.info("Made again, as the task was cleared. A result that is there stays until there is a new one.")
-        for video_id in again:
+        for video_id in pending:
             reason = "To be made again, as the task was cleared."
             write_status(self.stage, video_id, "failed", None, reason, again=True)
-        return again
+        return list(pending)
 
     def _ready_at(self, video_id: str) -> datetime:
         """When the stage before this one ended for a video, or the video was chosen."""

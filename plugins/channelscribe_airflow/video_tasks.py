@@ -109,12 +109,13 @@ def ingest_video(profile: str, force: Mapping[str, str | bool]) -> Any:
         )
 
     @task(map_index_template="{{ batch_title(task.op_kwargs.video_ids) }}", trigger_rule="all_done", retries=2)
-    def load(video_ids: list[str], profile: str, dag_run: Any = None) -> None:
+    def load(video_ids: list[str], profile: str, dag_run: Any = None, ti: Any = None) -> None:
         """The videos' results into the archive, each in one transaction."""
         from channelscribe.store.claims import Run
         from channelscribe.store.connection import archive_dsn, connect
         from channelscribe.store.loader import load_video
         from channelscribe.workspace import Workspace
+        from channelscribe_airflow.claiming import claim_if_cleared
         from channelscribe_airflow.stage_task import each_video
 
         settings, run = get_settings(), Run(dag_run.dag_id, dag_run.run_id)
@@ -125,7 +126,7 @@ def ingest_video(profile: str, force: Mapping[str, str | bool]) -> Any:
                 load_video(connection, workspace, video_id, found, run.name)
 
         with expected_errors():
-            each_video("load", video_ids, load_one)
+            each_video("load", claim_if_cleared(ti, dag_run, video_ids, logger), load_one)
 
     @task_group(group_id="ingest_video")
     def group(video_ids: list[str]) -> None:

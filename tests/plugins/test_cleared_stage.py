@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from channelscribe.settings import get_settings
 from channelscribe.workspace import Workspace, now
-from channelscribe_airflow import stage_task
+from channelscribe_airflow import claiming
 from channelscribe_airflow.process_operator import ProcessStageOperator
 
 pytestmark = pytest.mark.airflow
@@ -24,7 +24,7 @@ LONG_AGO = timedelta(hours=1)
 def claimed(monkeypatch) -> list[str]:
     """The videos that no other run is at work on; of all others the archive says so."""
     free = list(VIDEOS)
-    monkeypatch.setattr(stage_task, "claim_again", lambda ti, video_ids, log: [v for v in video_ids if v in free])
+    monkeypatch.setattr(claiming, "claim_again", lambda ti, video_ids, log: [v for v in video_ids if v in free])
     return free
 
 
@@ -39,8 +39,9 @@ def attempt(workspace, behave, claimed):
             task_id=stage, stage=stage, video_ids=VIDEOS, profile="bundled", retries=RETRIES
         )
         before = len(calls())
+        dag_run = SimpleNamespace(start_date=run_began or now() - LONG_AGO, clear_number=int(cleared_at > 0))
         with suppress(AirflowException):
-            operator.execute({"ti": ti, "dag_run": SimpleNamespace(start_date=run_began or now() - LONG_AGO)})
+            operator.execute({"ti": ti, "dag_run": dag_run})
         (call,) = calls()[before:]
         return call["videos"], call["force"]
 
@@ -127,6 +128,28 @@ def test_what_another_run_is_at_work_on_is_left_out(attempt, finished, claimed, 
     claimed.remove("v1")
     assert attempt(2, cleared_at=1) == (["v2"], True)
     assert workspace.read_status("v1", "transcribe").state == "done"
+
+
+def test_what_failed_and_another_run_is_at_work_on_is_left_out_at_every_attempt(
+    attempt, finished, results, claimed, set_status, workspace
+):
+    finished("transcribe")
+    results.clear()
+    for video_id in VIDEOS:
+        set_status(video_id, "transcribe", "failed")
+    claimed.remove("v1")
+    before = workspace.read_status("v1", "transcribe")
+    assert attempt(2, cleared_at=1) == (["v2"], False)
+    assert attempt(3, cleared_at=1) == (["v2"], False)
+    assert workspace.read_status("v1", "transcribe") == before
+
+
+def test_the_retry_of_a_run_of_which_nothing_was_cleared_asks_nobody(attempt, finished, results, claimed, set_status):
+    results.clear()
+    for video_id in VIDEOS:
+        set_status(video_id, "transcribe", "failed")
+    claimed.clear()  # as if the archive were asked: it would refuse all
+    assert attempt(2) == (VIDEOS, False)
 
 
 def test_an_attempt_to_do_it_again_that_failed_is_retried_by_force(attempt, finished, results, behave, set_status):
