@@ -1,12 +1,16 @@
 """# maintenance
 
-Removes what nothing needs any more, and sends alerts that could not be sent before, every hour.
+Removes what nothing needs any more, reports on runs that were stopped, and sends alerts that could not be sent before,
+every hour.
 
 **What it does.** `reap_containers` removes containers of stages whose task is no longer running: their task's process
 was killed outright, with its machine out of memory, say, and a container goes on without it, on the GPU. It is there
 with `CHANNELSCRIBE_RUNTIME=docker` only. `remove_unused_artifacts` removes artifacts that others took the place of (a
 model or a parameter changed) and what killed attempts left, once they are older than `CHANNELSCRIBE_KEEP_DAYS`. What a
 profile would still find, and what is in the archive, stays.
+
+`report_stopped_runs` writes the report of runs that are over without one: somebody marked them as failed, and Airflow
+skips their `report_run` then.
 
 `send_alerts` looks whether the disk is nearly full and whether slow runs are over, and sends each target
 (`CHANNELSCRIBE_ALERT_TARGETS`) what waits for it: as the target was down, or as it was quiet
@@ -18,7 +22,7 @@ None.
 
 ## A re-run
 
-Removes what is left to remove.
+Does what is left to do.
 
 ## When it fails
 
@@ -39,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 with DAG(
     "maintenance",
-    description="Removes containers without a task and artifacts without a use, and sends alerts that wait.",
+    description="Removes what nothing needs, reports on runs that were stopped, and sends alerts that wait.",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("17 * * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
@@ -72,6 +76,14 @@ with DAG(
         with expected_errors():
             return maintenance.remove_unused_artifacts()
 
+    @task
+    def report_stopped_runs(ti=None) -> int:
+        """Runs that are over, and of which the archive does not know it."""
+        from channelscribe_airflow import stopped_runs
+
+        with expected_errors():
+            return stopped_runs.report_stopped_runs(ti)
+
     @task(retries=0)
     def send_alerts(ti=None) -> None:
         """What waits to be told."""
@@ -82,4 +94,5 @@ with DAG(
     if get_settings().runtime == "docker":
         reap_containers()
     remove_unused_artifacts()
+    report_stopped_runs()
     send_alerts()

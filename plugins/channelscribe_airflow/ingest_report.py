@@ -44,9 +44,7 @@ def conclude_run(ti: Any, dag_run: Any, profile: Profile, *, nothing: str | None
     Raises:
         AirflowFailException: anything failed.
     """
-    from channelscribe.store.channels import record_failed_poll
     from channelscribe.store.connection import archive_dsn, connect
-    from channelscribe.store.listed import note_availability
 
     try:
         with _reached_videos(ti, dag_run):
@@ -59,9 +57,7 @@ def conclude_run(ti: Any, dag_run: Any, profile: Profile, *, nothing: str | None
         with expected_errors(), closing(connect(archive_dsn(get_settings()))) as connection:
             report = _keep(connection, report, dag_run)
             if fetched:
-                note_availability(connection, report.unavailable)
-                for channel, reason in report.refusals.items():
-                    record_failed_poll(connection, channel, reason, rate_limited=True)
+                note_refusals(connection, report)
     finally:
         # Whatever the archive says to it.
         for line in to_markdown(report).splitlines():
@@ -70,6 +66,16 @@ def conclude_run(ti: Any, dag_run: Any, profile: Profile, *, nothing: str | None
     alerting.record_run(dag_run, report)
     if not report.ok:
         raise AirflowFailException(report.summary)
+
+
+def note_refusals(connection: "Connection", report: RunReport) -> None:
+    """Note which videos the sites did not hand out to a run, and which channels are to be left alone for a while."""
+    from channelscribe.store.channels import record_failed_poll
+    from channelscribe.store.listed import note_availability
+
+    note_availability(connection, report.unavailable)
+    for channel, reason in report.refusals.items():
+        record_failed_poll(connection, channel, reason, rate_limited=True)
 
 
 def _keep(connection: "Connection", report: RunReport, dag_run: Any) -> RunReport:

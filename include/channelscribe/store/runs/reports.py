@@ -129,6 +129,11 @@ def list_runs(connection: Connection, limit: int) -> list[RunRecord]:
     return _runs(connection, "TRUE ORDER BY started_at DESC, run_id LIMIT %(limit)s", limit=limit)
 
 
+def unfinished_runs(connection: Connection) -> list[RunRecord]:
+    """The runs that chose videos, and of which nobody has written yet how they ended."""
+    return _runs(connection, "state = 'running' ORDER BY started_at, run_id")
+
+
 def find_run(connection: Connection, name: str | None) -> RunRecord:
     """A run by its id in Airflow, with or without its DAG; the newest with a report without a name.
 
