@@ -1,6 +1,7 @@
 """The commands about channels, as they are called."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,14 @@ def test_channels_of_a_file_that_is_gone_can_be_changed(call, tmp_path: Path, mo
     assert "limit: 2" in call("list")[1] and "in channels.yaml" not in call("list")[1]
     assert "copy channels.example.yaml there" in call("sync", str(path))[1]
     assert call("remove", "@a")[0] == 0
+
+
+def test_a_channel_that_is_held_says_so(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    call("add", "@a")
+    assert json.loads(call("list", "--json")[1])[0]["held_until"] is None
+    until = datetime(2999, 1, 2, tzinfo=UTC)
+    monkeypatch.setattr(channel_commands, "blocked_channels", lambda connection: {HANDLE: until})
+    assert "held until 2999-01-02, as the last videos tried are not available from this country" in call("list")[1]
+    assert json.loads(call("list", "--json")[1])[0]["held_until"] == until.isoformat()
+    monkeypatch.setattr(channel_commands, "blocked_channels", lambda connection: {HANDLE: until.replace(year=1999)})
+    assert "held" not in call("list")[1]

@@ -240,6 +240,8 @@ def test_a_channel_whose_site_wants_patience_has_nothing_fetched(archive: Any, f
     poll_into_archive(archive, url, Request())
     record_failed_poll(archive, url, "Too many requests.", rate_limited=True)
     assert chosen(archive, url) == ([], 2)
+    plan = choose_videos(archive, settings(), [url], Request(), 1000)
+    assert plan.skipped == {"held, as the site asked for patience": 2}
     assert chosen(archive, url, Request(force=True)) == ([], 2)
     with archive, archive.cursor() as cursor:
         cursor.execute("UPDATE channels SET poll_not_before = now()")
@@ -280,3 +282,60 @@ def test_channels_are_those_given_or_else_those_that_are_followed(archive: Any) 
     ]
     with pytest.raises(BadInputError, match="only http and https"):
         channels_to_poll(archive, settings(), ["file:///etc/passwd"])
+
+
+def tried(archive: Any, run_id: str, days_ago: int, *titles: str) -> None:
+    """Note that a run fetched these videos."""
+    with archive, archive.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO ingest_runs (run_id, state, started_at) VALUES (%s, 'failed', now() - %s * interval '1 day')",
+            (run_id, days_ago),
+        )
+        cursor.execute(
+            "INSERT INTO run_videos (run_id, video_id, place, title, map_index, without_speech, failed_stage) "
+            "SELECT %s, video_id, row_number() OVER (), title, 0, false, 'fetch_audio' FROM listed_videos "
+            "WHERE title = ANY(%s)",
+            (run_id, list(titles)),
+        )
+
+
+def refuse(archive: Any, url: str, *titles: str) -> None:
+    """Note that the site does not hand these videos out to this country."""
+    ids = [one.video.video_id for one in listed_videos(archive, url) if one.video.title in titles]
+    note_availability(archive, [(video_id, "geo_restricted", "Not here.") for video_id in ids])
+
+
+def test_a_channel_that_is_blocked_here_is_tried_once_a_week(archive: Any, feed: Feed) -> None:
+    url = feed.url + "/feed"
+    feed.items = [(f"v{number}", "") for number in range(9)]
+    poll_into_archive(archive, url, Request())
+    refuse(archive, url, "v0", "v1")
+    tried(archive, "channel_ingest/a", 3, "v0", "v1")
+    assert chosen(archive, url, limit=2) == (["v2", "v3"], 5)  # two say nothing yet
+    refuse(archive, url, "v2")
+    tried(archive, "channel_ingest/b", 2, "v2")
+    tried(archive, "reprocess/c", 1, "v8")  # which fetches nothing
+    plan = choose_videos(archive, settings(limit=2), [url], Request(), 1000)
+    held = next(why for why in plan.skipped if why.startswith("held until "))
+    assert "the last videos tried are not available from this country" in held
+    assert (plan.chosen, plan.n_waiting, plan.skipped) == ([], 6, {held: 6, "geo restricted": 3})
+    assert plan.shares[url].outlook == f"6 remain, {held}"
+    # Who gives a limit has changed something, and wants to see.
+    assert chosen(archive, url, Request(limit=2)) == (["v3", "v4"], 4)
+
+    with archive, archive.cursor() as cursor:
+        cursor.execute("UPDATE ingest_runs SET started_at = started_at - interval '6 days'")
+    assert chosen(archive, url, limit=2) == (["v3"], 5)
+    refuse(archive, url, "v3")
+    tried(archive, "channel_ingest/d", 0, "v3")
+    assert chosen(archive, url, limit=2) == ([], 5)
+
+
+def test_a_channel_with_blocked_videos_among_others_is_not_held(archive: Any, feed: Feed) -> None:
+    url = feed.url + "/feed"
+    feed.items = [(f"v{number}", "") for number in range(9)]
+    poll_into_archive(archive, url, Request())
+    refuse(archive, url, "v1", "v2", "v3")
+    tried(archive, "channel_ingest/a", 1, "v0")
+    tried(archive, "channel_ingest/b", 0, "v1", "v2", "v3")
+    assert chosen(archive, url, limit=2) == (["v0", "v4"], 4)

@@ -232,6 +232,8 @@ def test_videos_without_speech_are_counted(workspace):
 
 def test_nothing_new_and_nothing_to_poll_say_so(workspace):
     assert report(workspace, []).summary == "No new video: the archive has what was asked for (5 listed)."
+    held = replace(report(workspace, []), n_waiting=4)
+    assert held.summary == "No video was taken, and 4 wait: the report says why."
     assert report(workspace, []).ok
     assert "channelscribe channels add" in report(workspace, [], n_channels=0).summary
 

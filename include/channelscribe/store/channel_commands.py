@@ -2,7 +2,7 @@
 
 import json
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,7 @@ from channelscribe.store.channels import (
     unfollow,
 )
 from channelscribe.store.connection import Connection, archive_dsn, connect
+from channelscribe.store.geo_blocks import blocked_channels, says_why
 from channelscribe.wording import printable
 
 app = typer.Typer(
@@ -74,9 +75,11 @@ def add(
 def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the channels that are followed, with their options and what became of them."""
     with _archive() as connection:
-        channels = list_channels(connection)
+        channels, blocked = list_channels(connection), blocked_channels(connection)
+    held = {url: until for url, until in blocked.items() if until > datetime.now(UTC)}
     if json_:
-        typer.echo(json.dumps([_as_json(channel) for channel in channels], ensure_ascii=False, indent=1))
+        shown = [_as_json(channel, held.get(channel.url)) for channel in channels]
+        typer.echo(json.dumps(shown, ensure_ascii=False, indent=1))
         return
     if not channels:
         _say("No channel is followed: `channelscribe channels add URL` does it.")
@@ -87,7 +90,7 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         if channel.title != channel.url:
             lines.append(Text(channel.url, style="blue"))
         facts = [f"{channel.n_listed} listed, {channel.n_loaded} loaded, {channel.n_unavailable} unavailable"]
-        facts += [_last_poll(channel), _options(channel)]
+        facts += [_last_poll(channel), says_why(held[channel.url]) if channel.url in held else "", _options(channel)]
         _console.print(*lines, *(Text(f"  {fact}") for fact in facts if fact), "", sep="\n", soft_wrap=True)
 
 
@@ -163,9 +166,10 @@ def _last_poll(channel: Channel) -> str:
     return f"{said}, paused" if channel.paused else said
 
 
-def _as_json(channel: Channel) -> dict[str, object]:
+def _as_json(channel: Channel, held_until: datetime | None) -> dict[str, object]:
     values = {
-        name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(channel).items()
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in {**vars(channel), "held_until": held_until}.items()
     }
     return {**values, "options": channel.options.model_dump(mode="json")}
 

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from math import ceil
 
 from channelscribe.channels.options import ChannelOptions
@@ -15,8 +15,9 @@ from channelscribe.channels.source import normalise_channel
 from channelscribe.contracts import ListedVideo, Video
 from channelscribe.errors import ChannelscribeError, RateLimitedError
 from channelscribe.settings import Settings
-from channelscribe.store.channels import get_channel, list_channels, record_failed_poll
+from channelscribe.store.channels import Channel, get_channel, list_channels, record_failed_poll
 from channelscribe.store.connection import Connection
+from channelscribe.store.geo_blocks import blocked_channels, says_why
 from channelscribe.store.listed import (
     due_for_recheck,
     known_ids,
@@ -59,16 +60,20 @@ class Share:
         n_chosen: videos that it takes.
         n_waiting: videos that are left for the next run, or that another one is at work on.
         to_end: whether the channel was ever listed to its end.
+        held: why none is taken for a while.
     """
 
     limit: int
     n_chosen: int
     n_waiting: int
     to_end: bool
+    held: str | None = None
 
     @property
     def outlook(self) -> str:
         """What is left of the channel, for people, where a run takes as many every day."""
+        if self.held:
+            return f"{self.n_waiting} remain, {self.held}"
         if not self.to_end:
             return f"{self.n_chosen} taken, {self.n_waiting} remain of what is listed, which was not to its end yet"
         if self.n_waiting:
@@ -172,7 +177,8 @@ def choose_videos(
 ) -> Plan:
     """Choose the videos of a run from all that the polls of its channels have listed.
 
-    Those that failed three times in a row come after all others, for a week.
+    Those that failed three times in a row come after all others, for a week. Of a channel of which nothing can be had
+    from this country one is tried a week, unless the run was given a limit.
 
     Args:
         connection: to the archive.
@@ -184,7 +190,7 @@ def choose_videos(
     """
     loaded = set() if request.force else loaded_video_ids(connection)
     failing = failing_videos(connection)
-    wanted_states = ("public", "unusable") if request.force else ("public",)
+    blocked = {} if request.limit or request.force else blocked_channels(connection)
     chosen: dict[str, Video] = {}
     shares: dict[str, Share] = {}
     skipped: Counter[str] = Counter()
@@ -194,37 +200,57 @@ def choose_videos(
         options = channel.options
         n_listed += len(listed)
         n_unavailable += sum(one.availability != "public" for one in listed)
-        newest_first = options.newest_first if request.newest_first is None else request.newest_first
-        wanted = select_videos(
-            [one.video for one in listed if one.availability in wanted_states and options.takes(one)],
-            loaded.union(chosen),
-            limit=None,
-            newest_first=newest_first,
-            since=request.since or options.since,
-        )
+        wanted = _wanted(listed, options, request, loaded.union(chosen))
         # What fails again and again must not hold up the rest.
         wanted.sort(key=lambda video: video.video_id in failing)
         limit = request.limit or (options.backfill if request.backfill else options.limit) or settings.limit
-        # What a site that asked for patience was asked for meanwhile would make it wait longer.
-        free = [] if channel.waits else [video for video in wanted if video.video_id not in busy]
-        taken = free[: min(limit, most - len(chosen))]
-        waiting = {video.video_id for video in free[len(taken) :]}
+        held = _held(channel, blocked)
+        free = [video for video in wanted if video.video_id not in busy]
+        taken = [] if held else free[: min(1 if url in blocked else limit, most - len(chosen))]
+        waiting = {video.video_id: held or "waits for the next run" for video in free[len(taken) :]}
         chosen |= {video.video_id: video.model_copy(update={"language": options.language}) for video in taken}
         left = [one for one in listed if one.video.video_id not in chosen]
         skipped.update(_why_not(one, options, loaded, busy, waiting) for one in left)
-        shares[url] = Share(limit, len(taken), len(wanted) - len(taken), channel.polled_to_end)
+        shares[url] = Share(limit, len(taken), len(wanted) - len(taken), channel.polled_to_end, held)
     return Plan(list(chosen.values()), n_listed, n_unavailable, shares, dict(skipped.most_common()))
 
 
+def _wanted(
+    listed: Iterable[ListedVideo], options: ChannelOptions, request: Request, left_out: set[str]
+) -> list[Video]:
+    """What a run wants of a channel's items, in the order in which it takes them."""
+    states = ("public", "unusable") if request.force else ("public",)
+    return select_videos(
+        [one.video for one in listed if one.availability in states and options.takes(one)],
+        left_out,
+        limit=None,
+        newest_first=options.newest_first if request.newest_first is None else request.newest_first,
+        since=request.since or options.since,
+    )
+
+
+def _held(channel: Channel, blocked: Mapping[str, datetime]) -> str | None:
+    """Why none of a channel's videos is taken now, for people; None if they are."""
+    # What a site that asked for patience was asked for meanwhile would make it wait longer.
+    if channel.waits:
+        return "held, as the site asked for patience"
+    until = blocked.get(channel.url)
+    return says_why(until) if until and until > datetime.now(UTC) else None
+
+
 def _why_not(
-    one: ListedVideo, options: ChannelOptions, loaded: Collection[str], busy: Collection[str], waiting: Collection[str]
+    one: ListedVideo,
+    options: ChannelOptions,
+    loaded: Collection[str],
+    busy: Collection[str],
+    waiting: Mapping[str, str],
 ) -> str:
-    """Why an item of a channel is not taken, for people."""
+    """Why an item of a channel is not taken, for people; of those that wait it is given."""
     video_id = one.video.video_id
     if video_id in loaded:
         return "in the archive already"
     if video_id in waiting:
-        return "waits for the next run"
+        return waiting[video_id]
     if video_id in busy:
         return "at work in another run"
     if one.availability != "public":

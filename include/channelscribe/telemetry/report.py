@@ -141,6 +141,8 @@ class RunReport:
             return self.nothing
         if not self.n_channels:
             return "No channel to poll: add one by `channelscribe channels add`, or give `channels` when triggering."
+        if self.ok and not self.loaded and self.n_waiting:
+            return f"No video was taken, and {self.n_waiting} wait: the report says why."
         if self.ok and not self.loaded:
             return f"No new video: the archive has what was asked for ({self.n_listed} listed)."
         parts = [f"{count(len(self.loaded), 'video')} loaded"]
