@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from engine import docker, fail, has_image, image_names, say
-from setup import PREFIX, ROOT, home_folder, installed_uv, settings, step, uv_environment
+from setup import PREFIX, ROOT, home_folder, installed_uv, settings, step, uv_environment, ytdlp_plugins
 
 COMPOSE_FILE = ROOT / "docker" / "compose.yaml"
 CHANNELS_FILE = ROOT / "channels.yaml"
@@ -181,9 +181,9 @@ def ytdlp_root(home: Path) -> Path:
 
 
 def update_ytdlp(home: Path) -> None:
-    """Fetch the newest yt-dlp beside the image, with the scripts for YouTube that belong to it.
+    """Fetch the newest yt-dlp beside the image: its scripts for YouTube, too, and the plugin that a setting asks for.
 
-    Both are plain Python and need nothing that the image's own does not need, so that they fit its Python. Airflow
+    They are plain Python and need nothing that the image's own does not need, so that they fit its Python. Airflow
     finds them first, from its next task on.
     """
     root = ytdlp_root(home)
@@ -194,7 +194,8 @@ def update_ytdlp(home: Path) -> None:
         for folder in (new, old):
             shutil.rmtree(folder, ignore_errors=True)
         call = [str(uv), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(new), "--no-deps"]
-        if subprocess.run([*call, "yt-dlp", "yt-dlp-ejs"], cwd=ROOT, env=uv_environment(home)).returncode:
+        call += ["yt-dlp", "yt-dlp-ejs", *ytdlp_plugins()]
+        if subprocess.run(call, cwd=ROOT, env=uv_environment(home)).returncode:
             fail("yt-dlp could not be fetched; the reason is above. What was there stays.")
         # The folder around them stays: it is what the containers have mounted.
         if packages.exists():

@@ -33,6 +33,8 @@ UV = "uv==0.13.9"
 PINS = {"stages": "docker/requirements-stages.txt", "airflow": "requirements.txt"}
 SPACE_GB = {"stages": 9, "airflow": 2}
 DEV_PINS = "tests/requirements.txt"
+# Of another licence, and of no use without a provider: not among the pinned packages. It needs yt-dlp alone.
+POT_PLUGIN = "bgutil-ytdlp-pot-provider"
 
 # All that Channelscribe ever writes below the home folder: nothing else is removed by `make clean`.
 WRITTEN = ("venv", "airflow", "compose", "postgres", "postgres.new", "data", "logs", "run")
@@ -201,14 +203,17 @@ def install(uv: Path, home: Path, name: str, pins: list[str]) -> None:
         run([str(uv), "pip", "sync", *quiet, "--python", str(python), *pins], environment)
         project = ["--no-deps", "--no-build-isolation", "--editable", "."]
         run([str(uv), "pip", "install", "--quiet", "--python", str(python), *project], environment)
+        if name == "airflow" and (plugins := ytdlp_plugins()):
+            run([str(uv), "pip", "install", "--quiet", "--python", str(python), "--no-deps", *plugins], environment)
     stamp = {"key": key_of(pins[:1]), "dev": key_of(pins) if len(pins) > 1 else "", "python": sys.base_prefix}
     (folder / "stamp.json").write_text(json.dumps(stamp), encoding="utf-8")
 
 
 def update_ytdlp(home: Path) -> None:
-    """Fetch the newest yt-dlp, with the scripts for YouTube that belong to it; all else stays as it is pinned.
+    """Fetch the newest yt-dlp, with its scripts for YouTube and the plugin that a setting asks for.
 
-    Sites change, and yt-dlp follows within days. It stays until the pinned files change.
+    All else stays as it is pinned. Sites change, and yt-dlp follows within days. It stays until the pinned files
+    change, when the plugin is fetched anew.
     """
     python = home / "venv" / "airflow" / "bin" / "python"
     if not read_stamp(home, "airflow"):
@@ -217,11 +222,17 @@ def update_ytdlp(home: Path) -> None:
     before, after = "", ""
     with step("Fetching the newest yt-dlp"):
         before = subprocess.run([str(python), "-c", code], capture_output=True, text=True).stdout.strip()
-        packages = ["--upgrade-package", "yt-dlp", "--upgrade-package", "yt-dlp-ejs", "yt-dlp[default]"]
+        upgraded = ["yt-dlp", "yt-dlp-ejs", *ytdlp_plugins()]
+        packages = [f"--upgrade-package={name}" for name in upgraded] + ["yt-dlp[default]", *ytdlp_plugins()]
         run([str(installed_uv(home)), "pip", "install", "--quiet", "--python", str(python), *packages],
             uv_environment(home))  # fmt: skip
         after = subprocess.run([str(python), "-c", code], capture_output=True, text=True).stdout.strip()
     say(f"yt-dlp {after} was the newest already." if before == after else f"yt-dlp {before or '?'} -> {after}.")
+
+
+def ytdlp_plugins() -> list[str]:
+    """The plugins for yt-dlp that the settings ask for."""
+    return [POT_PLUGIN] if settings().get(PREFIX + "POT_PROVIDER") else []
 
 
 def uv_environment(home: Path) -> dict[str, str]:

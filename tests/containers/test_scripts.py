@@ -116,6 +116,7 @@ def installer(script, tmp_path, monkeypatch):
 version=$(cat {version})
 while [ "$1" != --target ]; do shift; done
 mkdir -p "$2/yt_dlp" "$2/yt_dlp-$version.dist-info"
+echo "$*" >"$2/asked"
 echo "__version__ = '$version'" >"$2/yt_dlp/version.py"
 echo >"$2/yt_dlp/__init__.py"
 """
@@ -127,7 +128,7 @@ echo >"$2/yt_dlp/__init__.py"
     return compose, version
 
 
-def test_a_newer_ytdlp_goes_before_the_images_without_building_anything(installer, home, capsys) -> None:
+def test_a_newer_ytdlp_goes_before_the_images_without_building_anything(installer, home, capsys, monkeypatch) -> None:
     compose, version = installer
     compose.prepare(home)
     root = home / "compose" / "ytdlp"
@@ -142,6 +143,10 @@ def test_a_newer_ytdlp_goes_before_the_images_without_building_anything(installe
         assert f"yt-dlp {number} is in {root}" in capsys.readouterr().out
         done = subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": path}, capture_output=True, text=True)
         assert done.stdout.strip() == number, done.stderr
+    assert "pot-provider" not in (root / "packages" / "asked").read_text()
+    monkeypatch.setenv("CHANNELSCRIBE_POT_PROVIDER", "http://127.0.0.1:4416")
+    compose.update_ytdlp(home)
+    assert "yt-dlp yt-dlp-ejs bgutil-ytdlp-pot-provider" in (root / "packages" / "asked").read_text()
     assert root.stat().st_ino == mounted
     assert [entry.name for entry in root.iterdir()] == ["packages"]
     version.unlink()

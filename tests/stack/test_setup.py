@@ -101,11 +101,35 @@ def test_only_yt_dlp_is_upgraded_and_the_environment_stays_current(setup, tmp_pa
     monkeypatch.setattr(setup, "installed_uv", lambda home: "uv")
     monkeypatch.setattr(setup, "run", lambda command, environment=None: commands.append(command))
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, "2026.1.1", ""))
+    monkeypatch.setattr(setup, "settings", dict)
     setup.update_ytdlp(tmp_path)
     (command,) = commands
-    upgraded = [command[index + 1] for index, word in enumerate(command) if word == "--upgrade-package"]
-    assert upgraded == ["yt-dlp", "yt-dlp-ejs"] and "--upgrade" not in command
+    assert upgraded(command) == ["yt-dlp", "yt-dlp-ejs"] and "--upgrade" not in command
     assert (folder / "stamp.json").read_text() == '{"key": "k"}'
+
+
+def upgraded(command):
+    return [word.removeprefix("--upgrade-package=") for word in command if word.startswith("--upgrade-package")]
+
+
+def test_a_plugin_that_a_setting_asks_for_comes_with_yt_dlp_and_survives_new_pins(setup, tmp_path, monkeypatch):
+    commands = []
+    stamp(setup, tmp_path)
+    monkeypatch.setenv("CHANNELSCRIBE_POT_PROVIDER", "http://127.0.0.1:4416")
+    monkeypatch.setattr(setup, "installed_uv", lambda home: "uv")
+    monkeypatch.setattr(setup, "run", lambda command, environment=None: commands.append(command))
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, "2026.1.1", ""))
+    setup.update_ytdlp(tmp_path)
+    assert upgraded(commands[0]) == ["yt-dlp", "yt-dlp-ejs", setup.POT_PLUGIN]
+    assert commands[0][-1] == setup.POT_PLUGIN
+    commands.clear()
+    for name in setup.PINS:
+        (tmp_path / "venv" / name).mkdir(exist_ok=True)
+        setup.install("uv", tmp_path, name, [setup.PINS[name]])
+    synced = [index for index, command in enumerate(commands) if "sync" in command]
+    (plugin,) = [index for index, command in enumerate(commands) if setup.POT_PLUGIN in command]
+    assert plugin > synced[list(setup.PINS).index("airflow")]
+    assert str(tmp_path / "venv" / "airflow" / "bin" / "python") in commands[plugin]
 
 
 def test_clean_removes_what_was_written_and_nothing_else(setup, tmp_path):
