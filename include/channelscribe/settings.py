@@ -61,7 +61,9 @@ class Settings(BaseSettings):
         "GPU ten hours at most, in a run of more than ten videos.",
     )
     cookies_file: Path | None = Field(
-        None, description="Cookies for yt-dlp, in Netscape's format: for what a site shows only to an account."
+        None,
+        description="Cookies for yt-dlp, in Netscape's format: for what a site shows only to an account. The file is "
+        "read, never written.",
     )
     proxy: str | None = Field(
         None, description="Proxy for all that yt-dlp asks for, as http://, https:// or socks5://."

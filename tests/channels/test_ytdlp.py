@@ -1,13 +1,19 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from channelscribe.channels.ytdlp import base_options, plain_message, translate
 from channelscribe.errors import (
     BadInputError,
     ChannelscribeError,
+    MisconfiguredError,
     RateLimitedError,
     TryAgainError,
     UnavailableError,
 )
+from channelscribe.settings import get_settings
 
 REPORT = (
     "; please report this issue on  https://github.com/yt-dlp/yt-dlp/issues?q= , filling out the appropriate issue "
@@ -75,3 +81,47 @@ def test_nothing_is_cached_outside_and_no_configuration_is_read() -> None:
     with YoutubeDL(base_options()) as downloader:
         assert downloader.cache.enabled is False
         assert downloader.params.get("cookiefile") is None
+
+
+COOKIES = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t4102444800\tlogin\tsecret\n"
+
+
+@pytest.fixture
+def cookies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    file = tmp_path / "cookies.txt"
+    file.write_text(COOKIES)
+    monkeypatch.setenv("CHANNELSCRIBE_COOKIES_FILE", str(file))
+    get_settings.cache_clear()
+    yield file
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_cookies_are_sent_and_their_file_stays_as_it_is(site: Any, cookies: Path, mode: int) -> None:
+    from yt_dlp import YoutubeDL
+
+    url = site.serve("/feed", "<rss/>", "application/rss+xml")
+    site.pages["/feed"].headers["Set-Cookie"] = "login=another; Max-Age=9999"
+    cookies.chmod(mode)
+    before = cookies.stat()
+    with YoutubeDL(base_options()) as downloader:
+        assert downloader.cookiejar.get_cookie_header(url) == "login=secret"
+        downloader.urlopen(url).read()
+        assert downloader.cookiejar.get_cookie_header(url) == "login=another"
+    assert cookies.read_text() == COOKIES
+    after = cookies.stat()
+    assert (after.st_mtime_ns, after.st_ino, after.st_mode) == (before.st_mtime_ns, before.st_ino, before.st_mode)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "cannot be read"), (b"\xff", "cannot be read"), (b'[{"name": 1}]', "Netscape's format")],
+)
+def test_cookies_that_are_none_are_said_to_be(cookies: Path, content: bytes | None, says: str) -> None:
+    if content is None:
+        cookies.unlink()
+    else:
+        cookies.write_bytes(content)
+    with pytest.raises(MisconfiguredError, match=rf"CHANNELSCRIBE_COOKIES_FILE: .*{says}") as refusal:
+        base_options()
+    assert "\n" not in str(refusal.value) and not (content is None and cookies.exists())

@@ -1,6 +1,7 @@
 """How yt-dlp is called: its options, its log, and its errors as ours. yt-dlp itself is imported only when used."""
 
 import errno
+import io
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ from channelscribe.contracts import Availability
 from channelscribe.errors import (
     BadInputError,
     ChannelscribeError,
+    MisconfiguredError,
     RateLimitedError,
     TryAgainError,
     UnavailableError,
@@ -67,6 +69,7 @@ _HOPELESS = re.compile(
 )
 _LIMITED = re.compile(r"not a bot|too many requests|rate[- ]limit", re.IGNORECASE)
 _API = re.compile("unable to download api page", re.IGNORECASE)
+_COOKIES_BEGIN = re.compile(r"#( Netscape)? HTTP Cookie File")  # as http.cookiejar wants it
 _NOT_YET = re.compile(r"premieres in|will begin|is not currently live|upcoming|is offline", re.IGNORECASE)
 
 
@@ -80,10 +83,14 @@ class _Log:
 
 
 def base_options() -> dict[str, Any]:
-    """Options of every call: quiet, no cache, bounded waiting; yt-dlp's library reads no configuration file."""
+    """Options of one call: quiet, no cache, bounded waiting; yt-dlp's library reads no configuration file.
+
+    Raises:
+        MisconfiguredError: the file of cookies cannot be read, or is none.
+    """
     deno, settings = Path(sys.prefix, "bin", "deno"), get_settings()
     return {
-        "cookiefile": str(settings.cookies_file) if settings.cookies_file else None,
+        "cookiefile": _copy_of_cookies(settings.cookies_file) if settings.cookies_file else None,
         "proxy": settings.proxy,
         "ratelimit": settings.download_kib_per_s * 1024 or None,
         "sleep_interval_requests": settings.request_pause_s,
@@ -109,6 +116,23 @@ def base_options() -> dict[str, Any]:
         "js_runtimes": {"deno": {"path": str(deno)} if deno.exists() else {}},
         "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), _pause),
     }
+
+
+def _copy_of_cookies(path: Path) -> io.StringIO:
+    """The user's cookies, for one call. yt-dlp writes what it was given when it ends: several calls at once would read
+    halves of one another's files, and write those.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise MisconfiguredError(f"CHANNELSCRIBE_COOKIES_FILE: {path} cannot be read ({why}).") from None
+    if not _COOKIES_BEGIN.match(text):
+        raise MisconfiguredError(
+            f"CHANNELSCRIBE_COOKIES_FILE: {path} is not in Netscape's format, whose first line is "
+            "`# Netscape HTTP Cookie File`."
+        )
+    return io.StringIO(text)
 
 
 def translate(error: Exception, source: str) -> ChannelscribeError:
