@@ -40,8 +40,13 @@ REASONS = (
     ),
     Reason(
         ("is not a channel",),
-        "what was given is neither an http(s) URL nor an @handle",
+        "what was given is neither an http(s) URL, nor an @handle or an id of YouTube",
         "trigger again with the right one",
+    ),
+    Reason(
+        ("is followed as",),
+        "one YouTube channel was named in two ways, such as by its handle and by its id",
+        "`channelscribe channels remove` one of them, or name it as `channels list` does",
     ),
     Reason(
         ("No channel to poll",),

@@ -14,10 +14,11 @@ import av
 import numpy as np
 import pytest
 
-from channelscribe.errors import RateLimitedError, TryAgainError
+from channelscribe.channels.options import ChannelOptions
+from channelscribe.errors import BadInputError, RateLimitedError, TryAgainError
 from channelscribe.profiles import BUNDLED
 from channelscribe.settings import get_settings
-from channelscribe.store.channels import get_channel, record_failed_poll
+from channelscribe.store.channels import follow, get_channel, record_failed_poll, unfollow
 from channelscribe.store.ingest_plan import Request, choose_videos, poll_into_archive
 from channelscribe.store.listed import listed_videos, note_availability
 from channelscribe.telemetry.report import RunReport, run_report
@@ -341,3 +342,25 @@ def test_hostile_titles_and_ids_are_text(job: Job, youtube: Any, video: Any) -> 
     inside = job.workspace.data_root / "videos"
     assert {path.name for path in inside.iterdir()} <= {video.video_id for video in found.values()}
     assert {path.name for path in job.workspace.data_root.iterdir()} == {"videos", "turns"}
+
+
+def test_a_channel_that_is_followed_by_another_name_is_not_listed_twice(
+    job: Job, youtube: Any, made: Any, video: Any
+) -> None:
+    youtube.videos = [video(f"many{number:07}") for number in range(40)]
+    by_id = f"https://www.youtube.com/channel/{made.CHANNEL_ID}/videos"
+    follow(job.archive, URL, ChannelOptions())
+    for attempt in range(2):
+        youtube.requests.clear()
+        with pytest.raises(BadInputError, match=rf"^{by_id} is followed as {URL} already: name it so"):
+            poll_into_archive(job.archive, by_id, Request())
+        assert youtube.requests == [f"www.youtube.com/channel/{made.CHANNEL_ID}/videos"]
+        if not attempt:
+            follow(job.archive, by_id, ChannelOptions())
+    assert listed_videos(job.archive, by_id) == [] and "followed as" in (
+        get_channel(job.archive, by_id).poll_failure or ""
+    )
+    # The one that was there is polled; and the other, once this one is followed no more.
+    assert poll_into_archive(job.archive, URL, Request()) == 40
+    unfollow(job.archive, URL)
+    assert poll_into_archive(job.archive, by_id, Request()) == 40

@@ -67,7 +67,7 @@ class Channels:
     def __init__(self):
         self.listings = {}
 
-    def list_channel(self, channel, known_ids):
+    def list_channel(self, channel, known_ids, check_names=None):
         listing = self.listings[channel]
         if isinstance(listing, Exception):
             raise listing

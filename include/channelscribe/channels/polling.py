@@ -1,7 +1,7 @@
 """Asking a site what a channel lists, and for single items."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from channelscribe.channels.listing import list_channel, look_up
@@ -42,7 +42,14 @@ class Answers:
     refusal: RateLimitedError | None = None
 
 
-def list_pages(channel_url: str, options: ChannelOptions, known_ids: Collection[str], *, whole: bool) -> Listing:
+def list_pages(
+    channel_url: str,
+    options: ChannelOptions,
+    known_ids: Collection[str],
+    *,
+    whole: bool,
+    check_names: Callable[[list[str]], None] = lambda _: None,
+) -> Listing:
     """Read a channel's pages.
 
     Args:
@@ -50,6 +57,7 @@ def list_pages(channel_url: str, options: ChannelOptions, known_ids: Collection[
         options: which pages.
         known_ids: items that are in the archive's list of the channel already.
         whole: read the pages to their ends, known items or not.
+        check_names: as `list_channel` takes it, for the channel itself.
 
     Raises:
         BadInputError: there is no such channel.
@@ -60,7 +68,10 @@ def list_pages(channel_url: str, options: ChannelOptions, known_ids: Collection[
     to_end, pages, missing = True, options.pages(channel_url), list[ChannelscribeError]()
     for page in pages:
         try:
-            found, complete = list_channel(page, () if whole else known_ids)
+            if page == channel_url:
+                found, complete = list_channel(page, () if whole else known_ids, check_names=check_names)
+            else:
+                found, complete = list_channel(page, () if whole else known_ids)
         except ChannelscribeError as error:
             # YouTube has no tab of what a channel never had.
             if "does not have a" not in str(error):

@@ -2,24 +2,30 @@
 
 import re
 import unicodedata
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit, urlunsplit
 
 from channelscribe.errors import BadInputError
 
+_YOUTUBE = "https://www.youtube.com"
 _YOUTUBE_HOSTS = {"youtube.com", "www.youtube.com", "m.youtube.com"}
 _HANDLE = re.compile(r"@[\w.·-]{1,60}")
-_BARE_YOUTUBE_CHANNEL = re.compile(r"/(@[^/]{1,60}|(?:channel|c|user)/[^/]{1,100})/?(?:featured/?)?")
-_HOW_TO_WRITE = "Give an http(s) URL, or a YouTube handle such as @handle."
+_CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{22}")
+_PLAYLIST_ID = re.compile(r"PL[A-Za-z0-9_-]{10,64}")
+_YOUTUBE_CHANNEL = re.compile(r"/(@[^/]{1,200}|(?:channel|c|user)/[^/]{1,100})(?:/([a-z]+))?")
+# Their query says where a link was shared. That of other tabs may say what they show.
+_PLAIN_TABS = ("videos", "shorts", "streams")
+_HOW_TO_WRITE = "Give an http(s) URL, a YouTube handle such as @handle, or the id of a YouTube channel or playlist."
 
 
 def normalise_channel(text: str) -> str:
     """Turn what a person gives as a channel into its canonical URL.
 
-    A handle and a bare YouTube channel become the channel's ``/videos`` tab; every other http(s) URL stays as
-    it is, apart from case in its scheme and host, and from its fragment.
+    A handle, an id and a bare YouTube channel become the channel's ``/videos`` tab, and YouTube's URLs get one form;
+    every other http(s) URL stays as it is, apart from case in its scheme and host, and from its fragment.
 
     Args:
-        text: a URL of a channel, a playlist, a podcast feed or a single video, or a YouTube handle.
+        text: a URL of a channel, a playlist, a podcast feed or a single video, a YouTube handle, or the id of a
+            YouTube channel or playlist.
 
     Raises:
         BadInputError: it is neither.
@@ -32,10 +38,30 @@ def normalise_channel(text: str) -> str:
     if given.startswith("@"):
         if not _HANDLE.fullmatch(given):
             raise _refusal(given, "a handle is an @ followed by letters, digits, dots, dashes and underscores")
-        return f"https://www.youtube.com/{given}/videos"
+        return f"{_YOUTUBE}/{given.lower()}/videos"
+    if _CHANNEL_ID.fullmatch(given):
+        return f"{_YOUTUBE}/channel/{given}/videos"
+    if _PLAYLIST_ID.fullmatch(given):
+        return f"{_YOUTUBE}/playlist?list={given}"
     if given.startswith("-"):
         raise _refusal(given, "it looks like a command-line option")
     return _normalise_url(given)
+
+
+def other_names(url: str, channel_id: str | None, handle: str | None) -> list[str]:
+    """What else a page of a YouTube channel is called, once the site has told the channel's id and handle.
+
+    Args:
+        url: canonical URL; of anything but a tab of a YouTube channel there are no other names.
+        channel_id: such as ``UC…``.
+        handle: such as ``@handle``.
+    """
+    page = _YOUTUBE_CHANNEL.fullmatch(url.removeprefix(_YOUTUBE))
+    if page is None:
+        return []
+    names = [f"channel/{channel_id}" if channel_id else None, handle.lower() if handle else None]
+    tab = page.group(2) or "videos"
+    return [other for name in names if name and (other := f"{_YOUTUBE}/{name}/{tab}") != url]
 
 
 def _normalise_url(given: str) -> str:
@@ -54,10 +80,22 @@ def _normalise_url(given: str) -> str:
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
         netloc += f":{port}"
-    bare = _BARE_YOUTUBE_CHANNEL.fullmatch(parts.path)
-    if host in _YOUTUBE_HOSTS and bare:
-        return f"https://www.youtube.com/{bare.group(1)}/videos"
+    if netloc in _YOUTUBE_HOSTS:
+        return _normalise_youtube(parts)
     return urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
+
+
+def _normalise_youtube(parts: SplitResult) -> str:
+    path, query = parts.path.rstrip("/"), parts.query
+    if page := _YOUTUBE_CHANNEL.fullmatch(path):
+        name, tab = page.group(1), page.group(2) or "videos"
+        if _HANDLE.fullmatch(unquote(name)):
+            name = unquote(name).lower()
+        tab = "videos" if tab == "featured" else tab
+        path, query = f"/{name}/{tab}", "" if tab in _PLAIN_TABS else query
+    elif path == "/playlist" and (ids := parse_qs(query).get("list")):
+        query = urlencode({"list": ids[0]})
+    return f"{_YOUTUBE}{path or '/'}{f'?{query}' if query else ''}"
 
 
 def _refusal(given: str, why: str) -> BadInputError:

@@ -33,7 +33,9 @@ app = typer.Typer(
     epilog="Example: `channelscribe channels add @handle`",
 )
 
-ChannelArgument = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its URL, or a YouTube @handle.")]
+ChannelArgument = Annotated[
+    str, typer.Argument(metavar="CHANNEL", help="Its URL, or the @handle or id of a YouTube channel.")
+]
 
 _console = Console()
 

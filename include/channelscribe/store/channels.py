@@ -1,6 +1,6 @@
 """The channels that are followed, and how their polls went."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -130,6 +130,30 @@ def get_channel(connection: Connection, url: str) -> Channel:
         cursor.execute(f"SELECT {_COLUMNS} FROM channels c WHERE c.url = %s", (url,))  # noqa: S608 - constants
         row = cursor.fetchone()
     return _channel(row) if row else _channel((url, url, False, False, False, {}, None, False, None, None))
+
+
+def require_one_name(connection: Connection, url: str, others: Collection[str]) -> None:
+    """Refuse to poll a channel that is followed by another name: all of it would be listed twice.
+
+    Of two that are followed, the one that the archive has known longer is polled.
+
+    Args:
+        connection: to the archive.
+        url: canonical URL.
+        others: what else the channel is called.
+
+    Raises:
+        BadInputError: it is followed by one of these.
+    """
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT o.url FROM channels o LEFT JOIN channels c ON c.url = %s AND c.followed "
+            "WHERE o.url = ANY(%s) AND o.followed AND (c.channel_id IS NULL OR o.channel_id < c.channel_id) "
+            "ORDER BY o.channel_id LIMIT 1",
+            (url, list(others)),
+        )
+        if row := cursor.fetchone():
+            raise BadInputError(f"{url} is followed as {row[0]} already: name it so, and remove the other.")
 
 
 def record_failed_poll(connection: Connection, url: str, reason: str, *, rate_limited: bool) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from math import ceil
 
 from channelscribe.channels.options import ChannelOptions
@@ -15,7 +16,7 @@ from channelscribe.channels.source import normalise_channel
 from channelscribe.contracts import ListedVideo, Video
 from channelscribe.errors import ChannelscribeError, RateLimitedError
 from channelscribe.settings import Settings
-from channelscribe.store.channels import Channel, get_channel, list_channels, record_failed_poll
+from channelscribe.store.channels import Channel, get_channel, list_channels, record_failed_poll, require_one_name
 from channelscribe.store.connection import Connection
 from channelscribe.store.geo_blocks import blocked_channels, says_why
 from channelscribe.store.listed import (
@@ -142,14 +143,16 @@ def poll_into_archive(connection: Connection, url: str, request: Request) -> int
 
     Raises:
         RateLimitedError: the site asks for patience, or did and the time is not over.
-        BadInputError, TryAgainError: see `list_pages`.
+        BadInputError: the channel is followed by another name; else as `list_pages`.
+        TryAgainError: see `list_pages`.
     """
     channel = get_channel(connection, url)
     if channel.not_before is not None and channel.waits:
         raise RateLimitedError(waits(url, channel.not_before, channel.poll_failure))
     try:
         known = known_ids(connection, url)
-        listing = list_pages(url, channel.options, known, whole=not channel.polled_to_end)
+        check_names = partial(require_one_name, connection, url)
+        listing = list_pages(url, channel.options, known, whole=not channel.polled_to_end, check_names=check_names)
     except ChannelscribeError as error:
         record_failed_poll(connection, url, str(error), rate_limited=isinstance(error, RateLimitedError))
         raise
