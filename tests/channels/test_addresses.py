@@ -1,10 +1,13 @@
 """What a channel's URL must not lead to."""
 
+import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from channelscribe.channels import addresses
 from channelscribe.channels.addresses import PrivateAddressError, only_public_addresses
 from channelscribe.channels.download import fetch
 from channelscribe.channels.listing import list_channel
@@ -100,3 +103,87 @@ def test_a_redirect_to_this_machine_is_refused(site: Any, monkeypatch: pytest.Mo
     site.pages["/old"].headers["Location"] = f"http://127.0.0.1:{site.server.server_port + 1}/secret"
     with pytest.raises(BadInputError, match="leads to this machine"):
         list_channel(url)
+
+
+@pytest.fixture
+def proxy(site: Any, monkeypatch: pytest.MonkeyPatch, guarded: None) -> Any:
+    """The site as a proxy: it gets whole URLs. Of the names, this machine knows one."""
+
+    def resolve(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+        if str(host).endswith("only-the-proxy.example"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        known = {"intranet.example": "10.0.0.5", "public.example": "93.184.216.34"}
+        return resolve_really(known.get(host, host), port, *arguments, **options)
+
+    resolve_really = addresses._resolve
+    monkeypatch.setattr(addresses, "_resolve", resolve)
+    monkeypatch.setenv("CHANNELSCRIBE_PROXY", site.url)
+    get_settings.cache_clear()
+    return site
+
+
+@pytest.fixture(params=["requests", "urllib"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What yt-dlp asks by."""
+    from yt_dlp.networking.common import _REQUEST_HANDLERS
+
+    if request.param == "urllib":
+        monkeypatch.delitem(_REQUEST_HANDLERS, "Requests")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "10.0.0.5",
+        "127.1",
+        "[::1]:8080",
+        "localhost",
+        "a.localhost",
+        "localhost.",
+        "169.254.169.254",
+        "intranet.example",
+    ],
+)
+@pytest.mark.usefixtures("library")
+def test_no_proxy_is_asked_for_a_private_address(proxy: Any, tmp_path: Any, host: str) -> None:
+    url = f"http://{host}/feed.xml"
+    for attempt in (lambda: list_channel(url), lambda: fetch(url, "bestaudio/best", tmp_path / "p", tmp_path)):
+        with pytest.raises(BadInputError, match="leads to this machine or a private network"):
+            attempt()
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize("host", ["public.example", "only-the-proxy.example", "93.184.216.34"])
+@pytest.mark.usefixtures("library")
+def test_a_proxy_is_asked_for_what_may_be_of_the_internet(proxy: Any, host: str) -> None:
+    url = f"http://{host}/feed.xml"
+    proxy.serve_feed(url, proxy.item("/a.mp3", guid="urn:a"))
+    assert len(list_channel(url)[0]) == 1
+    assert [path for path, _ in proxy.requests] == [url]
+
+
+@pytest.mark.usefixtures("library")
+def test_no_proxy_is_asked_for_a_private_address_that_a_site_redirects_to(proxy: Any) -> None:
+    url = "http://public.example/feed.xml"
+    proxy.serve(url, b"", status=302)
+    proxy.pages[url].headers["Location"] = "http://10.0.0.5/secret"
+    with pytest.raises(BadInputError, match="leads to this machine"):
+        list_channel(url)
+    assert {path for path, _ in proxy.requests} == {url}
+
+
+def test_no_ffmpeg_is_started_for_a_stream(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
+
+    program, started = tmp_path / "bin" / "ffmpeg", tmp_path / "started"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho ffmpeg version 7.1\ntouch {started}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(FFmpegPostProcessor, "_version_cache", {None: None})
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXT-X-KEY:METHOD=SAMPLE-AES,URI=key\n#EXTINF:5,\na.ts\n"
+    url = site.serve("/a.m3u8", playlist + "#EXT-X-ENDLIST\n", "application/vnd.apple.mpegurl")
+    with pytest.raises(BadInputError, match="is a stream that ffmpeg alone could download"):
+        fetch(url, "bestaudio/best", tmp_path / "p", tmp_path)
+    assert not started.exists()
+    assert {path for path, _ in site.requests} == {"/a.m3u8"}

@@ -1,13 +1,15 @@
 """Keeps what yt-dlp asks for out of this machine and its networks: a channel's URL is data, and so is a redirect's."""
 
+import functools
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import OpenerDirector, getproxies
 
 from channelscribe.errors import BadInputError
 from channelscribe.settings import Settings, get_settings
@@ -26,19 +28,22 @@ class PrivateAddressError(OSError):
 def only_public_addresses() -> Iterator[None]:
     """Within it, this thread connects to addresses of the internet only, whatever a name or a redirect leads to.
 
-    At the resolving of names, by which every connection is made: a check of the URL beforehand would not see where the
-    site redirects to, nor a name that stands for another address the next time.
+    At the resolving of names, by which every connection is made: a check of the URL beforehand would not see a name
+    that stands for another address the next time. Behind a proxy only the proxy's name is resolved, so the URL of each
+    request and redirect is checked, too; a name that is not known here is the proxy's to resolve.
     """
     settings = get_settings()
     if settings.allow_private_addresses:
         yield
         return
     socket.getaddrinfo = _public
-    before, _guarded.settings = getattr(_guarded, "settings", None), settings
+    _check_requests()
+    before: tuple[Settings | None, set[Any]] = getattr(_guarded, "settings", None), getattr(_guarded, "checked", set())
+    _guarded.settings, _guarded.checked = settings, set()
     try:
         yield
     finally:
-        _guarded.settings = before
+        _guarded.settings, _guarded.checked = before
 
 
 def refuse_private(error: BaseException, source: str) -> BadInputError | None:
@@ -60,6 +65,58 @@ def _public(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
         if not _is_public(str(address[0])):
             raise PrivateAddressError(f"{address[0]} is not an address of the internet")
     return found
+
+
+@functools.cache
+def _check_requests() -> None:
+    """Have each request of yt-dlp checked, and each redirect that the libraries behind it follow by themselves."""
+    from requests.adapters import HTTPAdapter
+    from requests.exceptions import ConnectionError as FailedConnection
+    from yt_dlp.networking.common import RequestDirector
+    from yt_dlp.networking.exceptions import TransportError
+
+    _check_first(RequestDirector, "send", lambda request: request.url, lambda why: TransportError(cause=why))
+    _check_first(HTTPAdapter, "send", lambda request: request.url, FailedConnection)
+    _check_first(OpenerDirector, "open", lambda request: getattr(request, "full_url", request), URLError)
+
+
+def _check_first(
+    owner: type, name: str, url_of: Callable[[Any], str], error: Callable[[PrivateAddressError], Exception]
+) -> None:
+    """Let a method check the URL of the request that it gets; what it raises then is the error that yt-dlp expects."""
+    method = getattr(owner, name)
+
+    @functools.wraps(method)
+    def checked(self: Any, request: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            _require_public(url_of(request))
+        except PrivateAddressError as private:
+            raise error(private) from private
+        return method(self, request, *arguments, **options)
+
+    setattr(owner, name, checked)
+
+
+def _require_public(url: str) -> None:
+    """Refuse a URL whose host is this machine's or a private network's, as far as that can be told here."""
+    if getattr(_guarded, "settings", None) is None:
+        return
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return  # nothing can be asked for by it
+    if not host or (host, port) in _guarded.checked:
+        return
+    if host.endswith(".localhost"):  # by RFC 6761; not every machine resolves it
+        raise PrivateAddressError(f"{host} is not an address of the internet")
+    try:
+        _public(host, port)
+    except PrivateAddressError:
+        raise
+    except (OSError, UnicodeError):
+        pass
+    _guarded.checked.add((host, port))
 
 
 def _is_allowed(host: Any, port: Any, settings: Settings) -> bool:

@@ -106,6 +106,9 @@ def base_options() -> dict[str, Any]:
         "noprogress": True,
         "logger": _Log(),
         "cachedir": False,
+        # A child process would not keep to addresses of the internet, so that none is found.
+        "ffmpeg_location": "",
+        "external_downloader": {"m3u8": "native"},
         "socket_timeout": 30,
         "retries": 3,
         "extractor_retries": 2,
@@ -219,6 +222,8 @@ def _of_text(text: str, source: str) -> ChannelscribeError:
     for availability, pattern in _UNAVAILABLE:
         if pattern.search(text):
             return _unavailable(availability, source, f" ({text})")
+    if "ffmpeg could not be found" in text:
+        return BadInputError(f"{source} is a stream that ffmpeg alone could download, which is not used.")
     if _HOPELESS.search(text):
         return BadInputError(f"{source} is not available: {text}.")
     if re.search(r"bytes read|timed out|Got error", text):
