@@ -189,6 +189,13 @@ def test_page_without_media_is_bad_input(site: Any) -> None:
         list_channel(url)
 
 
+def test_an_address_says_nothing_of_what_is_to_come(site: Any) -> None:
+    with pytest.raises(BadInputError, match="No audio or video was found"):
+        list_channel(site.serve("/upcoming/feed", "<html><body>Nothing here.</body></html>", "text/html"))
+    with pytest.raises(TryAgainError, match="in trouble"):
+        list_channel(site.serve("/upcoming", "", status=500))
+
+
 def test_unreachable_site_says_what_to_check() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # nobody listens

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from channelscribe.channels.ytdlp import base_options, plain_message, translate
+from channelscribe.channels.ytdlp import base_options, is_not_yet_available, plain_message, translate
 from channelscribe.errors import (
     BadInputError,
     ChannelscribeError,
@@ -73,6 +73,26 @@ def test_error_is_for_ever_or_for_now(text: str, kind: type[ChannelscribeError],
     assert getattr(error, "availability", None) == availability
     assert str(error).startswith(("https://example.org/v", "The site of https://example.org/v"))
     assert "\n" not in str(error)
+
+
+def test_only_what_an_extractor_says_is_a_word_on_what_is_to_come() -> None:
+    from yt_dlp.networking.exceptions import TransportError
+    from yt_dlp.utils import DownloadError, ExtractorError, UnsupportedError
+
+    def raised(error: Exception) -> DownloadError:
+        return DownloadError(f"ERROR: {error}", (type(error), error, None))
+
+    for expected, error in (
+        (True, ExtractorError("Premieres in 3 hours", expected=True, video_id="abc", ie="youtube")),
+        (True, ExtractorError("made is offline", expected=True, video_id="made", ie="twitch:stream")),
+        (False, UnsupportedError("https://example.org/upcoming/feed")),
+        (False, ExtractorError("Unable to extract the player", video_id="upcoming", ie="generic")),
+        (False, ExtractorError("Unable to download webpage: Failed to resolve 'upcoming.example'",
+                               cause=TransportError("Failed to resolve 'upcoming.example'"))),
+    ):  # fmt: skip
+        assert is_not_yet_available(error) is is_not_yet_available(raised(error)) is expected, error
+        assert "yet to come" not in str(translate(raised(error), "https://example.org/v")) or expected
+    assert not is_not_yet_available(DownloadError("ERROR: [generic] Unsupported URL: https://example.org/upcoming"))
 
 
 def test_nothing_is_cached_outside_and_no_configuration_is_read() -> None:

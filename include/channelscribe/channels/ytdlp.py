@@ -70,6 +70,7 @@ _HOPELESS = re.compile(
 _LIMITED = re.compile(r"not a bot|too many requests|rate[- ]limit", re.IGNORECASE)
 _API = re.compile("unable to download api page", re.IGNORECASE)
 _COOKIES_BEGIN = re.compile(r"#( Netscape)? HTTP Cookie File")  # as http.cookiejar wants it
+_ADDRESS = re.compile(r"\w+://\S+")
 _NOT_YET = re.compile(r"premieres in|will begin|is not currently live|upcoming|is offline", re.IGNORECASE)
 
 
@@ -169,12 +170,21 @@ def translate(error: Exception, source: str) -> ChannelscribeError:
             return TryAgainError(f"The download of {source} broke off before its end.")
         if isinstance(cause, TransportError):
             return _unreachable(source, text)
-    return _of_text(text, source)
+    return _of_text(error, text, source)
 
 
 def is_not_yet_available(error: Exception) -> bool:
-    """Whether the site says that the item is a live stream or a premiere which is yet to come."""
-    return bool(_NOT_YET.search(str(error)))
+    """Whether the site says that the item is a live stream or a premiere which is yet to come.
+
+    That is a sentence of yt-dlp's extractor: its address and id, or why it could not be asked for, may hold any words.
+    """
+    from yt_dlp.networking.exceptions import RequestError
+    from yt_dlp.utils import ExtractorError
+
+    told = next((cause for cause in _causes(error) if isinstance(cause, ExtractorError)), None)
+    if told is not None and isinstance(told.cause, RequestError):
+        return False
+    return bool(_NOT_YET.search(_ADDRESS.sub("", told.orig_msg if told is not None else str(error))))
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -209,11 +219,11 @@ def _of_status(status: int, source: str) -> ChannelscribeError:
     return BadInputError(f"{source} cannot be read (HTTP {status}): check the URL in a browser.")
 
 
-def _of_text(text: str, source: str) -> ChannelscribeError:
+def _of_text(error: Exception, text: str, source: str) -> ChannelscribeError:
     status = re.search(r"HTTP Error (\d{3})", text)
     if status:
         return _of_status(int(status.group(1)), source)
-    if _NOT_YET.search(text):
+    if is_not_yet_available(error):
         return TryAgainError(f"{source} is live or yet to come: try again when it has ended ({text}).")
     if _LIMITED.search(text):
         return RateLimitedError(
