@@ -76,7 +76,10 @@ class Settings(BaseSettings):
     max_download_gib: float = Field(8, gt=0, description="Larger downloads are not fetched.")
     min_free_gib: float = Field(2, ge=0, description="Room that a download must leave on the disk of the data root.")
     youtube_videos_per_hour: int = Field(
-        300, ge=1, le=3600, description="Downloads from YouTube that begin in an hour, evenly spread over it."
+        300,
+        ge=1,
+        le=3600,
+        description="Videos that YouTube is asked for in an hour, evenly spread over it: downloads and look-ups.",
     )
     pot_provider: str | None = Field(
         None, description="URL of a PO token provider for YouTube (bgutil-ytdlp-pot-provider), where one runs."

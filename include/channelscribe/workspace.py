@@ -91,7 +91,7 @@ class Workspace:
 
     @property
     def turns(self) -> Path:
-        """Folder of notes of when the next download from a site, or of a channel, may begin."""
+        """Folder of notes of when the next video of a site, or of a channel, may be asked for."""
         return self.data_root / "turns"
 
     def write_video(self, video: Video) -> None:

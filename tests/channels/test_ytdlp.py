@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +106,12 @@ COOKIES = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t4102444800\t
 
 
 @pytest.fixture
-def cookies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cookies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "cookies.txt"
     file.write_text(COOKIES)
     monkeypatch.setenv("CHANNELSCRIBE_COOKIES_FILE", str(file))
     get_settings.cache_clear()
-    yield file
-    get_settings.cache_clear()
+    return file
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])

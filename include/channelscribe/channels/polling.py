@@ -6,10 +6,16 @@ from dataclasses import dataclass, field
 
 from channelscribe.channels.listing import list_channel, look_up
 from channelscribe.channels.options import ChannelOptions
+from channelscribe.channels.pacing import wait_for_turn
 from channelscribe.contracts import ListedVideo, Video
 from channelscribe.errors import ChannelscribeError, RateLimitedError
+from channelscribe.settings import get_settings
+from channelscribe.workspace import Workspace
 
 logger = logging.getLogger(__name__)
+
+MAX_WAIT_S = 300.0
+"""How long the look-ups of one poll wait for their turns, all together."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,18 @@ def list_pages(
 
 
 def look_up_all(videos: Iterable[Video]) -> Answers:
-    """Ask for items singly, until the site asks for patience."""
-    answers = Answers()
+    """Ask for items singly, until the site asks for patience.
+
+    They take turns with the downloads. What would wait for too long is left for another poll.
+    """
+    answers, settings, left_s = Answers(), get_settings(), MAX_WAIT_S
+    turns = Workspace(settings.data_dir).turns
     for video in videos:
+        waited_s = wait_for_turn(turns, video.url, settings.youtube_videos_per_hour, left_s)
+        if waited_s is None:
+            logger.info("The other look-ups are left for a later poll: their turns are too far away.")
+            break
+        left_s -= waited_s
         try:
             answers.found.append(look_up(video))
         except RateLimitedError as error:
