@@ -105,6 +105,12 @@ def test_search_as_json_is_an_array_of_hits(run, filled_dsn):
     assert hit["link"] == "https://example.org/a.mp3#t=70"
 
 
+def test_a_search_that_only_leaves_out_is_refused_in_a_line(tmp_path, archive_dsn):
+    done = program(tmp_path, "search", "--", "-summer", CHANNELSCRIBE_ARCHIVE_DSN=archive_dsn)
+    assert done.returncode == 65 and done.stdout == ""
+    assert done.stderr.strip() == ("channelscribe: The words only say what to leave out: give some to find, too.")
+
+
 def test_search_filters(run, filled_dsn):
     assert "Nothing found." in run(filled_dsn, "search", "hope", "--since", "2026-01-03").stdout
     assert "Nothing found." in run(filled_dsn, "search", "hope", "--speaker", "nobody").stdout

@@ -31,6 +31,7 @@ from channelscribe.store.search.hybrid import search as search_archive
 from channelscribe.store.search.nothing_found import has_chunks, unknown_names
 from channelscribe.store.search.presentation import as_json, print_hits
 from channelscribe.store.search.query_embedding import embed_query
+from channelscribe.store.search.query_terms import words_to_embed
 from channelscribe.store.search.text_model_commands import app as text_models_app
 from channelscribe.store.search.text_models import embed_for_other_models
 from channelscribe.store.speakers.commands import app as speakers_app
@@ -91,7 +92,7 @@ def search(
     spec = get_profile(settings.profile).stages["embed_text"]
     model = (spec.model, spec.revision)
     with closing(connect(archive_dsn(settings))) as connection:
-        embed = partial(embed_query, words, settings=settings, say=_notice)
+        embed = partial(embed_query, words_to_embed(words), settings=settings, say=_notice)
         others = embed_for_other_models(connection, model, embed)
         vector = embed(settings.profile) if _has_vectors(connection, model, others=bool(others)) else None
         hits = search_archive(

@@ -27,12 +27,13 @@ UPDATE text_embeddings SET model_id = (SELECT model_id FROM embedding_models WHE
 @pytest.fixture
 def embedder(live) -> Iterator[SimpleNamespace]:
     """An embedder that gives the same vector for all words, by those of its models."""
-    served = SimpleNamespace(models={USUAL.model, OTHER.model}, vector=None, asked=[], takes_s=0.0)
+    served = SimpleNamespace(models={USUAL.model, OTHER.model}, vector=None, asked=[], words=[], takes_s=0.0)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             query = Query.model_validate_json(self.rfile.read(int(self.headers["Content-Length"])))
             served.asked.append(query.model)
+            served.words.append(query.words)
             time.sleep(served.takes_s)
             file = io.BytesIO()
             np.save(file, served.vector)
@@ -90,6 +91,13 @@ def test_videos_of_another_model_are_found_by_their_meaning(live, embedder, in_t
     assert sorted(embedder.asked) == sorted([USUAL.model, OTHER.model])
     assert all(f"/videos/{name}?" in page for name in SCENES)
     assert "by words" not in page
+
+
+def test_what_must_not_be_there_is_neither_embedded_nor_found(live, embedder, in_the_middle_of_a_change) -> None:
+    page = live.client("viewer").get("/?q=zzzyx+-households").text
+    assert set(embedder.words) == {"zzzyx"}
+    assert not any(f"/videos/{name}?" in page for name in SCENES)
+    assert "The words only say what to leave out" in live.client("viewer").get("/?q=-households").text
 
 
 def test_of_models_of_which_one_cannot_be_had_the_other_finds_its_videos(live, embedder, in_the_middle_of_a_change):

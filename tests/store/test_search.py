@@ -86,6 +86,44 @@ def test_meaning_alone_finds_what_no_word_does(studio, script):
     assert hits[0].highlights == ()
 
 
+SEASONS = (
+    ("SPEAKER_00", 0.0, "summers are long"),
+    ("SPEAKER_01", 10.0, "spring of hope"),
+    ("SPEAKER_00", 20.0, "winter of despair"),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "starts"),
+    [
+        ("season", [0.0, 10.0, 20.0]),
+        ("season -summer", [10.0, 20.0]),
+        ('season -summer -"winter of despair"', [10.0]),
+        ('season -"despair of winter"', [0.0, 10.0, 20.0]),
+        ("season -summer or -winter", [0.0, 10.0, 20.0]),
+        ("season -summer or time -winter -summer", [10.0, 20.0]),
+        ("season -the", [0.0, 10.0, 20.0]),
+    ],
+)
+@pytest.mark.parametrize("filters", [{}, {"channel": "Classics"}, {"speaker": "SPEAKER_00"}])
+def test_what_must_not_be_there_is_not_found_by_its_meaning_either(studio, script, words, starts, filters):
+    near = {text: towards(1.0, number / 10) for number, (_, _, text) in enumerate(SEASONS)}
+    studio.add(script(SEASONS, text_vectors=near))
+    studio.rows("SET enable_seqscan = off")
+    studio.rows("SET enable_sort = off")
+    hits = search(studio.connection, words, axis(0), MODEL, **filters)
+    said = {start_s for speaker, start_s, _ in SEASONS if filters.get("speaker", speaker) == speaker}
+    assert [hit.start_s for hit in hits] == [start_s for start_s in starts if start_s in said]
+
+
+def test_what_must_not_be_there_is_stemmed_by_each_language(studio, script):
+    for video_id, language, text in (("de", "de", "die Häuser"), ("en", "en", "the Häuser"), ("fr", "fr", "maison")):
+        lines = (("SPEAKER_00", 0.0, text),)
+        studio.add(script(lines, video_id=video_id, language=language, text_vectors={text: axis(0)}))
+    hits = search(studio.connection, "zzz -haus", axis(0), MODEL)
+    assert {hit.video_id for hit in hits} == {"en", "fr"}
+
+
 def test_the_merged_order_is_that_of_reciprocal_ranks(studio, script):
     """By words: B, then A. By meaning: C, A, B. Then A = 1/62 + 1/62, B = 1/61 + 1/63 is first by a hair, C last."""
     lines = (
@@ -225,6 +263,11 @@ def test_a_hostile_text_is_shown_as_it_is(studio, script):
 def test_no_words_are_refused(archive, words):
     with pytest.raises(BadInputError, match="give some words"):
         search(archive, words, None, MODEL)
+
+
+def test_words_to_leave_out_alone_are_refused(archive):
+    with pytest.raises(BadInputError, match="only say what to leave out"):
+        search(archive, "-summer", None, MODEL)
 
 
 def test_an_embedding_of_another_size_is_refused(tale):

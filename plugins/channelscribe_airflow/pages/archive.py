@@ -18,6 +18,7 @@ from channelscribe.store.connection import Connection
 from channelscribe.store.models import has_model
 from channelscribe.store.search.hybrid import Hit, search
 from channelscribe.store.search.nothing_found import unknown_names
+from channelscribe.store.search.query_terms import words_to_embed
 from channelscribe.store.search.resident_embedder import NoAnswerError, NotYetError, ask_embedder
 from channelscribe.store.search.text_models import Model, Vector, embed_for_other_models
 from channelscribe.store.videos import list_videos
@@ -99,7 +100,7 @@ def _search(connection: Connection, words: str, given: dict[str, str], n: int) -
         }
         spec = get_profile(get_settings().profile).stages["embed_text"]
         model = spec.model, spec.revision
-        vector, others = _embeddings(connection, words, model, notes)
+        vector, others = _embeddings(connection, words_to_embed(words), model, notes)
         hits = search(connection, words, vector, model, **narrowed, limit=n, others=others)  # type: ignore[arg-type]
     except BadInputError as error:
         return Found([], [str(error)])

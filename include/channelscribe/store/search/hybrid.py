@@ -1,7 +1,7 @@
 """Search of the archive by words and by meaning."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -16,6 +16,7 @@ from channelscribe.store.search.fusion import reciprocal_rank_fusion
 from channelscribe.store.search.matching import MatchedWord, best_run
 from channelscribe.store.search.narrowing import IN_CHUNK, SPEAKER_IS, Narrowing, narrow
 from channelscribe.store.search.nearest import Key, nearest_chunks
+from channelscribe.store.search.query_terms import left_out, words_to_embed
 
 # How far down a chunk may stand in one list and still be found: beyond it its share of the score is small.
 _CANDIDATES = 100
@@ -139,12 +140,13 @@ def search(
 ) -> list[Hit]:
     """Find chunks by their words and by their meaning, merged by reciprocal rank fusion (see ``store.search.fusion``).
 
-    Words are read as a web search: ``"a phrase"``, ``or``, and ``-not``. They are stemmed by each video's language.
+    Words are read as a web search: ``"a phrase"``, ``or``, and ``-not``, which holds for the meaning
+    too. They are stemmed by each video's language.
 
     Args:
         connection: to a migrated archive.
         words: what to search for.
-        query_embedding: (dim,) float32 of the words, or None to search by words alone.
+        query_embedding: (dim,) float32 of the words to embed (`words_to_embed`), or None to search by words alone.
         model: name and revision of the model that made it.
         speaker: only what this speaker, by name or cluster label, says.
         channel: only this channel, by title, URL or handle.
@@ -155,14 +157,17 @@ def search(
         others: further models, each with its embedding of the words, for videos that have none of the first model.
 
     Raises:
-        BadInputError: no words, or an embedding that does not fit the model.
+        BadInputError: no words to find, or an embedding that does not fit the model.
     """
-    if not words.strip() or "\x00" in words:
+    if not words_to_embed(words).strip() or "\x00" in words:
         raise BadInputError("There is nothing to search for: give some words.")
     candidates = max(_CANDIDATES, limit)
     with errors_in_words(), connection, connection.cursor() as cursor:
         narrowing = narrow(cursor, speaker=speaker, channel=channel, video=video, since=since, until=until)
-        rankings = [_by_words(cursor, words, narrowing, candidates)]
+        cursor.execute("SELECT DISTINCT text_config::text FROM videos ORDER BY 1")
+        configs = [name for (name,) in cursor]
+        rankings = [_by_words(cursor, words, configs, narrowing, candidates)]
+        narrowing = replace(narrowing, left_out=left_out(words, configs))
         found = find_model(cursor, "text", *model)
         if found and query_embedding is not None:
             rankings.append(nearest_chunks(cursor, found, query_embedding, narrowing, candidates))
@@ -173,10 +178,9 @@ def search(
         return _hits(cursor, merged, {"words": words, "speaker": speaker})
 
 
-def _by_words(cursor: Cursor, words: str, narrowing: Narrowing, n: int) -> list[Key]:
-    cursor.execute("SELECT DISTINCT text_config::text FROM videos ORDER BY 1")
+def _by_words(cursor: Cursor, words: str, configs: Sequence[str], narrowing: Narrowing, n: int) -> list[Key]:
     matching = []
-    for (name,) in cursor.fetchall():
+    for name in configs:
         config = sql.Literal(name)
         query = sql.SQL(_QUERY).format(config=config)
         matching.append(

@@ -70,12 +70,14 @@ class Narrowing:
         by_video: whether only some videos are let through.
         by_speaker: whether only chunks are let through in which a speaker is heard.
         parameters: of the conditions.
+        left_out: the condition on chunks ``c`` that they are not let through for what is said in them.
     """
 
     few: bool = False
     by_video: bool = False
     by_speaker: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    left_out: sql.Composable | None = None
 
     def of_videos(self, alias: str) -> sql.Composable:
         """The condition on the videos of a table's rows."""

@@ -18,7 +18,7 @@ _EF_SEARCH = 400
 _BY_INDEX = """
 WITH nearest AS MATERIALIZED (
     SELECT e.video_id, e.chunk_index, e.embedding FROM text_embeddings e
-    WHERE e.model_id = {model_id} AND {of_videos} AND {of_speaker} AND {left}
+    WHERE e.model_id = {model_id} AND {of_videos} AND {of_speaker} AND {left} AND {wanted}
     ORDER BY e.embedding::{type} <=> %(vector)s::{type}
     LIMIT %(candidates)s
 )
@@ -26,10 +26,15 @@ SELECT video_id, chunk_index FROM nearest ORDER BY embedding <=> %(vector)s::vec
 """
 # A subquery for each row, and no join: a join may be done such that the index's order is lost, and all rows are read.
 _CHUNK = "(SELECT {} FROM chunks c WHERE c.video_id = e.video_id AND c.chunk_index = e.chunk_index)"
+# Put in order first: a look into a chunk for words that must not be there costs more than a comparison.
 _BY_COMPARING = """
-SELECT c.video_id, c.chunk_index FROM {embeddings} c {join}
-WHERE c.model_id = {model_id} AND {of_chunks} AND {left}
-ORDER BY c.embedding <=> %(vector)s::vector, c.video_id, c.chunk_index
+SELECT video_id, chunk_index FROM (
+    SELECT c.video_id, c.chunk_index, c.embedding <=> %(vector)s::vector AS distance FROM {embeddings} c {join}
+    WHERE c.model_id = {model_id} AND {of_chunks} AND {left}
+    ORDER BY distance, c.video_id, c.chunk_index
+) e
+WHERE {wanted}
+ORDER BY distance, video_id, chunk_index
 LIMIT %(candidates)s
 """
 _WITH_CHUNKS = (
@@ -53,7 +58,7 @@ def nearest_chunks(
         model: which embeddings.
         vector: (dim,) float32.
         narrowing: which chunks.
-        n: most to return; fewer come only if the filters let fewer through.
+        n: most to return; fewer come only if the filters let fewer through, or words keep away those that are near.
         without: only chunks that have no embedding of this model.
 
     Raises:
@@ -71,8 +76,9 @@ def nearest_chunks(
         cursor.execute("SET LOCAL hnsw.ef_search = %s", (_EF_SEARCH,))
         cursor.execute(by_index(model, narrowing, without), parameters)
         found = cursor.fetchall()
-        # The index gives up where what is allowed lies far from the query.
-        if len(found) >= n:
+        # The index gives up, after 20,000, where what is allowed lies far from the query. Where only words that must
+        # not be there keep chunks away, what it has not come to is not near: not all of an archive is looked into.
+        if len(found) >= n or (narrowing.left_out is not None and not narrowing.by_video and without is None):
             return found
     cursor.execute(by_comparing(model, narrowing, without), parameters)
     return cursor.fetchall()
@@ -86,6 +92,7 @@ def by_index(model: EmbeddingModel, narrowing: Narrowing, without: EmbeddingMode
         of_videos=narrowing.of_videos("e"),
         of_speaker=sql.SQL(_CHUNK).format(narrowing.of_chunks) if narrowing.by_speaker else sql.SQL("true"),
         left=_without("e", without),
+        wanted=_wanted(narrowing),
     )
 
 
@@ -98,7 +105,15 @@ def by_comparing(model: EmbeddingModel, narrowing: Narrowing, without: Embedding
         join=narrowing.join_of_chunks,
         of_chunks=narrowing.of_chunks,
         left=_without("c", without),
+        wanted=_wanted(narrowing),
     )
+
+
+def _wanted(narrowing: Narrowing) -> sql.Composable:
+    """The condition that an embedding ``e`` is of a chunk without what must not be there."""
+    if narrowing.left_out is None:
+        return sql.SQL("true")
+    return sql.SQL("NOT {}").format(sql.SQL(_CHUNK).format(narrowing.left_out))
 
 
 def _without(alias: str, model: EmbeddingModel | None) -> sql.Composable:
