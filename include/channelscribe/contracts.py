@@ -315,6 +315,8 @@ class Manifest(Contract):
     ``start`` (until the stage's first line), ``import`` and ``load`` of the engine, all of which the videos of a call
     share and the first one carries; ``total`` of the work; and within it what the stage itself names.
     ``image`` is the id of the container's image. Where ``gpu_samples`` is None, ``gpu_unavailable`` says why.
+    ``published_at`` is when the item was published by its own page, where that told ``fetch_audio``; listings guess.
+    It is here and in no output, as it says nothing of the sound that later stages work on.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -341,6 +343,7 @@ class Manifest(Contract):
     gpu_unavailable: str | None = None
     image: str | None = None
     metrics: dict[str, float | None]
+    published_at: datetime | None = None
     finished_at: datetime
 
 

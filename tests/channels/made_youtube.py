@@ -56,6 +56,8 @@ EVENT_TO_COME = {"status": "LIVE_STREAM_OFFLINE", "reason": "This live event wil
 class MadeVideo:
     """A video; ``player`` is how it plays, ``badge`` what its channel's page shows on it.
 
+    ``ago`` is its age as its channel's page says it, ``published`` the date that its own page has.
+
     ``live`` is None of what never was live, else ``to come``, ``now`` or ``over``: ended, and not complete yet.
     """
 
@@ -65,6 +67,7 @@ class MadeVideo:
     live: str | None = None
     badge: str | None = None
     ago: str = "2 days ago"
+    published: str = "2026-08-01T10:00:00-07:00"
     seconds: int = 60
     is_listed: bool = True
     body: bytes | None = None
@@ -80,7 +83,7 @@ class MadeVideo:
         response = {
             "playabilityStatus": self.player,
             "videoDetails": details,
-            "microformat": {"playerMicroformatRenderer": {"uploadDate": "2026-08-01T10:00:00-07:00"}},
+            "microformat": {"playerMicroformatRenderer": {"uploadDate": self.published}},
         }
         if self.player["status"] == "OK":
             response["streamingData"] = {"expiresInSeconds": "21540", "adaptiveFormats": [self._format()]}

@@ -7,6 +7,7 @@ that the pages are made in the shape that the extractor reads (`made_youtube.py`
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,15 @@ def test_a_public_video_is_fetched_in_its_own_codec(job: Job, youtube: Any, vide
     assert (artifact.folder / "audio.m4a").read_bytes() == sound
     assert (job.said(), job.history(), job.recheck_days()) == ({"public00001": "public"}, [], [None])
     assert job.workspace.read_video("youtube-public00001").title == "A talk"
+
+
+def test_the_date_is_that_of_the_page_not_the_guess_of_the_listing(job: Job, youtube: Any, video: Any) -> None:
+    youtube.videos = [video("public00001", ago="2 years ago", published="2024-01-31T23:59:58-07:00")]
+    assert job.run().ok
+    guess = job.workspace.read_video("youtube-public00001").published_at
+    assert abs(now() - timedelta(days=2 * 365) - guess) < timedelta(days=3)
+    artifact = job.workspace.require("youtube-public00001", "fetch_audio", BUNDLED)
+    assert artifact.manifest.published_at == datetime(2024, 2, 1, 6, 59, 58, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("player", CLOSED)

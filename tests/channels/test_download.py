@@ -17,7 +17,12 @@ from channelscribe.settings import get_settings
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[[str], tuple[Path, Audio]]:
     (tmp_path / "out").mkdir()
-    return lambda url: fetch(url, "bestaudio/best", tmp_path / "partial", tmp_path / "out")
+
+    def run(url: str) -> tuple[Path, Audio]:
+        fetched = fetch(url, "bestaudio/best", tmp_path / "partial", tmp_path / "out")
+        return fetched.path, fetched.audio
+
+    return run
 
 
 def left_behind(tmp_path: Path) -> list[str]:
@@ -32,6 +37,12 @@ def test_file_is_kept_as_it_came(site: Any, wav: bytes, run: Any, tmp_path: Path
     assert path.read_bytes() == wav
     assert audio == Audio(file_name="audio.wav", codec="pcm_s16le", sample_rate_hz=16_000, n_channels=1, duration_s=6.0)
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_date_of_a_mere_file_is_not_taken_for_that_of_its_item(site: Any, wav: bytes, tmp_path: Path) -> None:
+    url = site.serve("/a.wav", wav)
+    site.pages["/a.wav"].headers["Last-Modified"] = "Wed, 21 Oct 2015 07:28:00 GMT"
+    assert fetch(url, "bestaudio/best", tmp_path / "partial", tmp_path).published_at is None
 
 
 @pytest.mark.parametrize("path", ["/a%2f..%2f..%2fevil.wav", "/..%5c..%5cevil.wav", "/" + "x" * 300 + ".wav"])

@@ -60,6 +60,7 @@ class Script:
     profile: Profile = BUNDLED
     lines_per_chunk: int = 1
     video: Mapping[str, object] = field(default_factory=dict)
+    published_at: datetime | None = None  # as its own page says, not its listing
     voices: Mapping[str, np.ndarray] = field(default_factory=dict)
     turn_voices: Mapping[float, np.ndarray] = field(default_factory=dict)
     variances: Mapping[str, float] = field(default_factory=dict)
@@ -241,6 +242,7 @@ def write_script(
                 peak_memory_bytes=1,
                 gpu_samples=None,
                 metrics={"n": 1.0},
+                published_at=script.published_at if stage == "fetch_audio" else None,
                 finished_at=FINISHED_AT,
             )
             (folder / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -32,6 +34,27 @@ def test_a_video_is_loaded_whole(studio, script):
         (stage, 10.0) for stage in ("diarize", "embed_text", "fetch_audio", "identify_speakers", "transcribe")
     ]
     assert studio.rows("SELECT title FROM channels") == [("Classics",)]
+
+
+def test_the_date_is_that_of_the_page_where_it_is_known(studio, script):
+    guess, exact = (datetime(year, 5, 6, 7, 8, 9, tzinfo=UTC) for year in (2024, 2023))
+    studio.rows(
+        "INSERT INTO listed_videos (video_id, source_id, url, title, published_at, kind, availability) "
+        "SELECT v, v, 'u', 't', %s, 'video', 'public' FROM unnest(ARRAY['v1', 'v2']) v",
+        guess,
+    )
+    dates = (
+        "SELECT v.published_at, l.published_at FROM videos v JOIN listed_videos l USING (video_id) ORDER BY video_id"
+    )
+    video = script(TWO, video={"published_at": guess})
+    studio.add(video)
+    studio.add(script(TWO, video_id="v2", video={"published_at": None}))
+    assert studio.rows(dates) == [(guess, guess), (None, guess)]
+    later = replace(video, published_at=exact)
+    assert studio.add(later).changed
+    studio.add(script(TWO, video_id="v2", video={"published_at": None}, published_at=exact))
+    assert studio.rows(dates) == [(exact, exact), (exact, exact)]
+    assert not studio.load(later).changed
 
 
 def test_vectors_come_back_as_they_were(studio, script):

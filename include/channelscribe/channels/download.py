@@ -7,11 +7,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from channelscribe.audio import AudioFacts, copy_audio_stream, probe
 from channelscribe.channels.addresses import only_public_addresses
+from channelscribe.channels.listing import published_at
 from channelscribe.channels.ytdlp import base_options, is_disk_full, is_not_yet_available, translate
 from channelscribe.contracts import Audio
 from channelscribe.errors import BadInputError, TryAgainError, UnavailableError
@@ -28,7 +31,22 @@ _WHOLE_SLACK_S = 2.0
 _INCOMPLETE = ("is_live", "post_live")
 
 
-def fetch(url: str, format_selector: str, partial: Path, out: Path) -> tuple[Path, Audio]:
+@dataclass(frozen=True)
+class Fetched:
+    """An item's audio.
+
+    Args:
+        path: of the file.
+        audio: what it holds.
+        published_at: when the item's own page says that it was published; None where it has no page.
+    """
+
+    path: Path
+    audio: Audio
+    published_at: datetime | None
+
+
+def fetch(url: str, format_selector: str, partial: Path, out: Path) -> Fetched:
     """Download an item, check that its sound decodes from start to end, and move its audio into a folder.
 
     Args:
@@ -36,9 +54,6 @@ def fetch(url: str, format_selector: str, partial: Path, out: Path) -> tuple[Pat
         format_selector: what to take, in yt-dlp's words.
         partial: folder for the unfinished download. It stays when trying again may help, and is removed otherwise.
         out: existing folder, on the same file system, that gets ``audio.<ext>``.
-
-    Returns:
-        The moved file, and what it holds.
 
     Raises:
         UnavailableError: the site does not hand it out, or not yet.
@@ -48,7 +63,7 @@ def fetch(url: str, format_selector: str, partial: Path, out: Path) -> tuple[Pat
     try:
         partial.mkdir(parents=True, exist_ok=True)
         with _only_one(partial):
-            path, facts = _fetch_into(partial, url, format_selector)
+            path, facts, day = _fetch_into(partial, url, format_selector)
             target = out / f"audio{_safe_suffix(path)}"
             path.replace(target)
             shutil.rmtree(partial)
@@ -66,10 +81,10 @@ def fetch(url: str, format_selector: str, partial: Path, out: Path) -> tuple[Pat
         n_channels=facts.n_channels,
         duration_s=facts.duration_s,
     )
-    return target, audio
+    return Fetched(target, audio, day)
 
 
-def _fetch_into(folder: Path, url: str, format_selector: str) -> tuple[Path, AudioFacts]:
+def _fetch_into(folder: Path, url: str, format_selector: str) -> tuple[Path, AudioFacts, datetime | None]:
     leftovers = [path for path in folder.iterdir() if path.name != _LOCK]
     try:
         return _download_and_check(url, format_selector, folder)
@@ -84,8 +99,9 @@ def _fetch_into(folder: Path, url: str, format_selector: str) -> tuple[Path, Aud
     return _download_and_check(url, format_selector, folder)
 
 
-def _download_and_check(url: str, format_selector: str, folder: Path) -> tuple[Path, AudioFacts]:
-    path = _download(url, format_selector, folder)
+def _download_and_check(url: str, format_selector: str, folder: Path) -> tuple[Path, AudioFacts, datetime | None]:
+    info = _download(url, format_selector, folder)
+    path, day = Path(info["requested_downloads"][0]["filepath"]), _own_date(info)
     facts = probe(path)
     if facts.declared_s is not None:
         missing_s = facts.declared_s - facts.duration_s
@@ -94,16 +110,24 @@ def _download_and_check(url: str, format_selector: str, folder: Path) -> tuple[P
                 f"The file is cut off: it promises {facts.declared_s:.0f} s of sound and holds {facts.duration_s:.0f}."
             )
     if not facts.has_video:
-        return path, facts
+        return path, facts, day
     # An archive of voices has no use for gigabytes of pictures.
     audio_only = folder / "audio.mka"
     copy_audio_stream(path, audio_only)
     path.unlink()
-    return audio_only, probe(audio_only)
+    return audio_only, probe(audio_only), day
 
 
-def _download(url: str, format_selector: str, folder: Path) -> Path:
-    """Download into the folder, or go on with what is there. No title or id is in the file's name."""
+def _own_date(info: dict[str, Any]) -> datetime | None:
+    # Of a mere file yt-dlp takes the server's date of the file, which says less than a feed does.
+    return None if info.get("extractor_key") == "Generic" else published_at(info)
+
+
+def _download(url: str, format_selector: str, folder: Path) -> dict[str, Any]:
+    """Download into the folder, or go on with what is there; returns what yt-dlp tells of the item.
+
+    No title or id is in the file's name.
+    """
     from yt_dlp import YoutubeDL
     from yt_dlp.utils import YoutubeDLError
 
@@ -136,12 +160,12 @@ def _download(url: str, format_selector: str, folder: Path) -> Path:
         raise translate(error, url) from error
     while result and result.get("entries"):
         result = result["entries"][0]
-    if (result or {}).get("live_status") in _INCOMPLETE:
+    result = result or {}
+    if result.get("live_status") in _INCOMPLETE:
         raise UnavailableError(f"{url} is live, or was until now: it is fetched when it is complete.", "live")
-    done = (result or {}).get("requested_downloads") or []
-    if not done:
+    if not result.get("requested_downloads"):
         raise BadInputError(f"No audio was found at {url}: check the URL in a browser.")
-    return Path(done[0]["filepath"])
+    return result
 
 
 class _Limits:

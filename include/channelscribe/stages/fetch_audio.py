@@ -28,17 +28,19 @@ class FetchAudio(Stage[None]):
             wait_for_turn(turns, job.video.url, get_settings().youtube_videos_per_hour)
         with job.clock.part("fetch"):
             try:
-                path, audio = fetch(job.video.url, job.spec.model, partial, job.out)
+                fetched = fetch(job.video.url, job.spec.model, partial, job.out)
             except RateLimitedError as error:
                 note_refusal(turns, channel, str(error))
                 raise
         forget_refusals(turns, channel)
+        audio = fetched.audio
         (job.out / "audio.json").write_text(audio.model_dump_json(indent=1), encoding="utf-8")
-        n_bytes = path.stat().st_size
+        n_bytes = fetched.path.stat().st_size
         return Outcome(
             audio_s=audio.duration_s,
             summary=f"Fetched {_minutes(audio.duration_s)} of {audio.codec}, {n_bytes / 1e6:.1f} MB.",
             metrics={"n_bytes": float(n_bytes)},
+            published_at=fetched.published_at,
         )
 
 

@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NoReturn, TypeVar
@@ -54,12 +55,14 @@ class Outcome:
         summary: one sentence for people.
         empty: there was nothing to do; the artifact is whole and empty.
         metrics: figures for the manifest.
+        published_at: when the item was published, where the stage was told.
     """
 
     audio_s: float
     summary: str
     empty: bool = False
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    published_at: datetime | None = None
 
 
 class Stage(ABC, Generic[E]):
@@ -294,6 +297,7 @@ class Run:
             gpu_unavailable=gpu.unavailable,
             image=os.environ.get(IMAGE) or None,
             metrics=dict(outcome.metrics),
+            published_at=outcome.published_at,
             finished_at=now(),
         )
 

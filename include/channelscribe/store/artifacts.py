@@ -38,6 +38,7 @@ class VideoRecord:
     """All that is known of one video, checked.
 
     Args:
+        video: as it was listed, with the date of its own page where that is known.
         text_embeddings: (n_chunks, dim) float32, L2-normalised, or None without chunks.
         analysis: its clusters are those of the artifact, and behind them those that only ever speak over others.
         cluster_embeddings: (n_clusters of the artifact, dim) float32, or None without voice embeddings;
@@ -86,7 +87,7 @@ def read_record(workspace: Workspace, video_id: str, profile: Profile) -> VideoR
     analysis = _with_overlapped_clusters(analysis, diarization)
     _check_references(diarization.exclusive_turns, analysis, chunks)
     return VideoRecord(
-        video=video,
+        video=_with_own_date(video, fetched),
         audio=audio,
         diarization=diarization,
         transcript=transcript,
@@ -97,6 +98,12 @@ def read_record(workspace: Workspace, video_id: str, profile: Profile) -> VideoR
         turn_embeddings=turn_embeddings,
         manifests=tuple(artifact.manifest for artifact in artifacts.values() if artifact),
     )
+
+
+def _with_own_date(video: Video, fetched: Artifact) -> Video:
+    """A listing may have no date, or a guess such as "2 years ago"."""
+    day = fetched.manifest.published_at
+    return video if day is None else video.model_copy(update={"published_at": day})
 
 
 def _is_skipped(stage: str, artifacts: Mapping[str, Artifact | None]) -> bool:

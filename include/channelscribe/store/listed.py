@@ -119,6 +119,16 @@ def record_answers(connection: Connection, answers: Answers) -> None:
         )
 
 
+def record_date(cursor: Cursor, video: Video) -> None:
+    """Keep when a loaded video was published: its own page says it, where its listing may have guessed."""
+    if video.published_at is not None:
+        cursor.execute(
+            "UPDATE listed_videos SET published_at = %(at)s WHERE video_id = %(id)s "
+            "AND published_at IS DISTINCT FROM %(at)s",
+            {"at": video.published_at, "id": video.video_id},
+        )
+
+
 def note_availability(connection: Connection, found: Iterable[tuple[str, Availability, str]]) -> None:
     """Keep what became of items, as (video_id, availability, reason), where it was not a poll that asked."""
     with errors_in_words(), connection, connection.cursor() as cursor:

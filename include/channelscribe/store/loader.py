@@ -11,6 +11,7 @@ from channelscribe.profiles import Profile
 from channelscribe.store.artifacts import VideoRecord, read_record
 from channelscribe.store.connection import Connection, Cursor, errors_in_words
 from channelscribe.store.languages import text_config
+from channelscribe.store.listed import record_date
 from channelscribe.store.models import EmbeddingModel, register_model
 from channelscribe.store.speakers.labels import label_videos, lock_voices, read_identifier, warn_without_operating_point
 from channelscribe.store.speakers.names import drop_discovered, lock_video, named_clusters, set_names, turns_differ
@@ -106,6 +107,7 @@ def load_video(
             n_changed += _identify(cursor, video_id, profile)
             if n_changed:
                 _note_change(cursor, video_id, ingest_run_id)
+            record_date(cursor, record.video)
     return LoadResult(
         video_id=video_id,
         changed=bool(n_changed),
