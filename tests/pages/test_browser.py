@@ -118,6 +118,35 @@ def test_the_timeline_jumps(open_page) -> None:
     _wait_for_time(page, length / 2 - 1, length / 2 + 3)
 
 
+def test_the_text_goes_with_timeline_and_player_through_the_parts_of_a_long_transcript(open_page, add_scene) -> None:
+    # Of the two parts the second begins with utterance 500, at 501 s, and has 100 s.
+    add_scene("long", "\n".join(f"Narrator: word{number}" for number in range(600)))
+    page = open_page("/videos/long?t=3")
+    lane = page.locator(".lane").first
+    length, width = float(page.locator(".voices").get_attribute("data-length")), lane.bounding_box()["width"]
+
+    def click(second: float) -> None:
+        lane.click(position={"x": width * second / length, "y": 5})
+
+    click(520)
+    page.locator("li[aria-current][id^=u5]").wait_for()
+    assert page.locator(".pager span").all_inner_texts() == ["Part 2 of 2"] * 2
+    assert not page.evaluate("document.getElementById('player').paused")
+
+    click(100)
+    page.locator("#u99 .time").wait_for()
+    assert page.locator(".pager span").all_inner_texts() == ["Part 1 of 2"] * 2
+
+    page.evaluate("document.getElementById('player').currentTime = 500")
+    page.locator("li[aria-current][id^=u5]").wait_for()
+    assert page.locator(".lines li").count() == 100
+
+    page.route("**/videos/long?t=*", lambda route: route.fulfill(body="", content_type="text/html"))
+    click(100)
+    page.locator("#follow:not(:checked)").wait_for()
+    assert page.locator(".lines li").count() == 100
+
+
 def test_a_sample_of_a_voice_plays_and_stops(open_page) -> None:
     page = open_page("/speakers")
     button = page.get_by_label("Listen to Hatter", exact=True)

@@ -72,6 +72,7 @@ def test_a_long_transcript_is_read_in_parts(studio, script, monkeypatch: pytest.
     def part(**where) -> tuple[int, list[str]]:
         video = read_transcript(studio.connection, "v1", **where)
         assert video.n_parts == 3
+        assert (video.from_s, video.until_s) == {1: (None, 20.0), 2: (20.0, 40.0), 3: (40.0, None)}[video.part]
         return video.part, [line.text for line in video.lines]
 
     assert part() == (1, ["w0", "w1"])
@@ -86,6 +87,7 @@ def test_a_video_without_speech_has_an_empty_transcript(studio, script) -> None:
     studio.add(script(()))
     video = read_transcript(studio.connection, "v1", at_s=5)
     assert (video.lines, video.voices, video.part, video.n_parts) == ((), (), 1, 1)
+    assert (video.from_s, video.until_s) == (None, None)
     assert read_transcript(studio.connection, "none") is None
 
 

@@ -24,6 +24,12 @@ _TURNS = "SELECT cluster, start_s, end_s FROM turns WHERE video_id = %s AND NOT 
 _LAST_BEFORE = """
 SELECT count(*) - 1 FROM utterances WHERE video_id = %s AND start_s <= %s
 """
+# The seconds from which on, and up to which, `_LAST_BEFORE` is in a part; none at the ends of the video.
+_SPAN = """
+SELECT (SELECT start_s FROM utterances WHERE video_id = %(id)s AND %(first)s > 0
+        ORDER BY start_s LIMIT 1 OFFSET %(first)s),
+       (SELECT start_s FROM utterances WHERE video_id = %(id)s ORDER BY start_s LIMIT 1 OFFSET %(behind)s)
+"""
 _LINES = """
 SELECT u.utterance_index, u.cluster, k.label, k.name, u.start_s, u.end_s, u.text, u.words, u.suspicions
 FROM utterances u JOIN utterance_speakers k USING (video_id, utterance_index)
@@ -101,6 +107,8 @@ class TranscriptPart:
         voices: who speaks most first.
         turns: cluster, start and end in seconds of the whole video; they may overlap.
         part: which part this is, from 1 on.
+        from_s: when it begins, None of the first.
+        until_s: when the next one does, None of the last.
         lines: of this part.
     """
 
@@ -116,6 +124,8 @@ class TranscriptPart:
     voices: tuple[TranscriptVoice, ...]
     turns: tuple[tuple[str, float, float], ...]
     part: int
+    from_s: float | None
+    until_s: float | None
     lines: tuple[Line, ...]
 
     @property
@@ -154,11 +164,14 @@ def _read(cursor: Cursor, row: tuple, part: int, at_s: float | None) -> Transcri
     voices = tuple(TranscriptVoice(*values) for values in cursor)
     cursor.execute(_TURNS, (video_id,))
     turns = tuple((cluster, start_s, end_s) for cluster, start_s, end_s in cursor)
-    cursor.execute(_LINES, (video_id, PART_UTTERANCES, PART_UTTERANCES * (part - 1)))
+    first = PART_UTTERANCES * (part - 1)
+    cursor.execute(_SPAN, {"id": video_id, "first": first, "behind": first + PART_UTTERANCES})
+    ((from_s, until_s),) = cursor.fetchall()
+    cursor.execute(_LINES, (video_id, PART_UTTERANCES, first))
     title, url, channel, published_at, audio_s, language, availability = facts
     return TranscriptPart(
         video_id, title, url, channel, published_at, audio_s, language, availability, n_utterances, voices, turns, part,
-        tuple(map(_line, cursor)),
+        from_s, until_s, tuple(map(_line, cursor)),
     )  # fmt: skip
 
 

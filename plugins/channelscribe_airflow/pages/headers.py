@@ -13,6 +13,7 @@ _POLICY = {
     "style-src": "'self'",
     "img-src": "'self'",
     "media-src": "'self'",
+    "connect-src": "'self'",
     "frame-src": "https://www.youtube-nocookie.com",
     "form-action": "'self'",
     "base-uri": "'none'",

@@ -1,14 +1,22 @@
 // Jumps to the word that is clicked, and follows what is being said.
 
 const list = document.querySelector(".lines");
-const lines = [...list.querySelectorAll("li")];
-const starts = lines.map((line) => Number(line.dataset.s));
 const player = document.getElementById("player");
 const embed = document.getElementById("embed");
 const follow = document.getElementById("follow");
 const voices = document.querySelector(".voices");
 const length = Number(voices.dataset.length);
 const cursors = [...voices.querySelectorAll(".cursor")];
+
+// Of the part of the transcript that is shown.
+let lines, starts, from, until;
+function take() {
+  lines = [...list.querySelectorAll("li")];
+  starts = lines.map((line) => Number(line.dataset.s));
+  from = Number(list.dataset.from ?? -Infinity);
+  until = Number(list.dataset.until ?? Infinity);
+}
+take();
 
 // The place of the last number that is not greater, or -1.
 function lastNotAfter(numbers, number) {
@@ -68,10 +76,44 @@ function jump(second) {
   show(second, true);
 }
 
+let at = 0; // the second that was shown last
 let current = null;
 let currentWord = null;
 
+const isHere = (second) => second >= from && second < until;
+
+// The part of another second takes the place of this one, and what plays goes on.
+let loading = false;
+async function load() {
+  if (loading) return;
+  loading = true;
+  const second = at;
+  try {
+    const answer = await fetch(`${location.pathname}?t=${second}`);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const other = page.querySelector(".lines");
+    const hadFocus = list.contains(document.activeElement);
+    for (const name of ["from", "until"]) {
+      if (name in other.dataset) list.dataset[name] = other.dataset[name];
+      else delete list.dataset[name];
+    }
+    list.replaceChildren(...other.children);
+    const pagers = [...page.querySelectorAll(".pager")];
+    document.querySelectorAll(".pager").forEach((pager) => pager.replaceWith(pagers.shift() ?? ""));
+    take();
+    if (hadFocus) lines[Math.max(0, lastNotAfter(starts, at))]?.querySelector(".time").focus();
+  } catch {
+    follow.checked = false; // else it would be asked for again with every frame
+    return;
+  } finally {
+    loading = false;
+  }
+  if (isHere(at) || at !== second) show(at, true);
+}
+
 function show(second, scroll) {
+  at = second;
+  if (scroll && !isHere(second)) load();
   cursors.forEach((cursor) => cursor.setAttribute("x", String((second / length) * 1000 - 1)));
   const place = lastNotAfter(starts, second);
   const line = place >= 0 && second <= Number(lines[place].dataset.e) + 0.5 ? lines[place] : null;
