@@ -1,5 +1,6 @@
 """Filling an archive at once, on the real server: what comes of it is what loading video by video gives."""
 
+import gc
 from contextlib import closing
 
 import numpy as np
@@ -96,6 +97,20 @@ def test_a_fill_that_fails_leaves_the_archive_as_it_was(studio, script, empty):
         fill(empty, [record, record], BUNDLED)
     assert rows(empty, DEFINITIONS) == before
     assert content(empty) == {name: [] for name in CONTENT}
+
+
+def test_cycles_are_not_searched_for_while_records_are_read(studio, script, empty):
+    studio.write(script(LINES))
+
+    def watched():
+        for record in finished_records(studio.workspace, BUNDLED, refuse):
+            assert not gc.isenabled()
+            yield record
+
+    assert fill(empty, watched(), BUNDLED).n_videos == 1 and gc.isenabled()
+    with pytest.raises(BadInputError, match="The archive has videos"):
+        fill(empty, watched(), BUNDLED)
+    assert gc.isenabled()
 
 
 def test_what_is_not_finished_is_named_and_passed_over(studio, script):
