@@ -103,6 +103,8 @@ SEASONS = (
         ("season -summer or -winter", [0.0, 10.0, 20.0]),
         ("season -summer or time -winter -summer", [10.0, 20.0]),
         ("season -the", [0.0, 10.0, 20.0]),
+        ("season -50%", [0.0, 10.0, 20.0]),
+        (r"season -'\%s\'", [0.0, 10.0, 20.0]),
     ],
 )
 @pytest.mark.parametrize("filters", [{}, {"channel": "Classics"}, {"speaker": "SPEAKER_00"}])

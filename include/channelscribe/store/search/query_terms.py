@@ -77,6 +77,8 @@ def _stands_in_chunk(unwanted: Sequence[Sequence[str]], config: str) -> sql.Comp
     name = sql.Literal(config)
     conditions: list[sql.Composable] = [sql.SQL("c.text_config = {}::regconfig").format(name)]
     for terms in unwanted:
-        queries = (sql.SQL(_QUERY).format(config=name, term=sql.Literal(term)) for term in terms)
+        # Doubled, as the statement has parameters.
+        literals = (sql.Literal(term.replace("%", "%%")) for term in terms)
+        queries = (sql.SQL(_QUERY).format(config=name, term=literal) for literal in literals)
         conditions.append(sql.SQL("c.text_search @@ ({})").format(sql.SQL(" || ").join(queries)))
     return sql.SQL(" AND ").join(conditions)
