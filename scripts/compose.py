@@ -71,7 +71,11 @@ def up(command: str, call: list[str], home: Path) -> None:
             fail(f"{', '.join(sick)} not well after {READY_TIMEOUT_S} s: see `{shlex.join([*call, 'logs', sick[0]])}`.")
         time.sleep(1)
     say_where(variables, home)
-    # Last, so that a mistake in the file keeps nothing else from being up.
+    follow_channels(call)  # last, so that a mistake in the file keeps nothing else from being up
+
+
+def follow_channels(call: list[str]) -> None:
+    """Let the scheduler follow the channels of its copy of channels.yaml, see `copy_channels`."""
     run([*call, "exec", "-T", "scheduler", "python", "docker/follow_channels.py", "/var/lib/airflow/channels.yaml"])
 
 

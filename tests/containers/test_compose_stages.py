@@ -58,6 +58,7 @@ def stack(engine, small_image, script, require, tmp_path, monkeypatch):
     (tmp_path / "compose.yaml").write_text(SERVICES.format(image=small_image))
     monkeypatch.setattr(compose, "COMPOSE_FILE", tmp_path / "compose.yaml")
     monkeypatch.setattr(compose, "unhealthy", lambda variables: [])
+    monkeypatch.setattr(compose, "follow_channels", lambda call: None)  # needs the real image
     result = Stack(engine, small_image, compose, tmp_path / "home", monkeypatch)
     yield result
     if (tmp_path / "home").exists():
