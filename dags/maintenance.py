@@ -84,7 +84,7 @@ with DAG(
         with expected_errors():
             return stopped_runs.report_stopped_runs(ti)
 
-    @task(retries=0)
+    @task(retries=0, trigger_rule="all_done")
     def send_alerts(ti=None) -> None:
         """What waits to be told."""
         from channelscribe_airflow import alerting
@@ -94,5 +94,4 @@ with DAG(
     if get_settings().runtime == "docker":
         reap_containers()
     remove_unused_artifacts()
-    report_stopped_runs()
-    send_alerts()
+    report_stopped_runs() >> send_alerts()

@@ -1,9 +1,7 @@
-"""Follows the channels of channels.yaml, of which `make up RUNTIME=docker` leaves a copy; frees them where it is gone.
-
-python follow_channels.py FILE
-"""
+"""Follows the channels of a channels.yaml on the standard input, which `make up RUNTIME=docker` hands over."""
 
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -14,14 +12,15 @@ from channelscribe.store.connection import archive_dsn, connect
 
 
 def main() -> None:
-    """Say what was done, if anything; a fault of the file ends it with one line."""
-    try:
-        with closing(connect(archive_dsn(get_settings()))) as connection:
-            said = follow_file(connection, Path(sys.argv[1]))
-    except ChannelscribeError as error:
-        sys.exit(f"channels: {error}")
-    if said:
-        print(said)
+    """Say what was done; a fault of the file ends it with one line."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "channels.yaml"
+        file.write_bytes(sys.stdin.buffer.read())
+        try:
+            with closing(connect(archive_dsn(get_settings()))) as connection:
+                print(follow_file(connection, file))
+        except ChannelscribeError as error:
+            sys.exit(f"channels: {str(error).replace(str(file), file.name)}")
 
 
 if __name__ == "__main__":

@@ -75,8 +75,13 @@ def up(command: str, call: list[str], home: Path) -> None:
 
 
 def follow_channels(call: list[str]) -> None:
-    """Let the scheduler follow the channels of its copy of channels.yaml, see `copy_channels`."""
-    run([*call, "exec", "-T", "scheduler", "python", "docker/follow_channels.py", "/var/lib/airflow/channels.yaml"])
+    """Hand channels.yaml, where there is one, to the scheduler, which follows its channels.
+
+    It is not mounted: where there is no such file, the engine would make a folder of that name.
+    """
+    if CHANNELS_FILE.is_file():
+        text = CHANNELS_FILE.read_text(encoding="utf-8")
+        run([*call, "exec", "-T", "scheduler", "python", "docker/follow_channels.py"], given=text)
 
 
 def remove_stages(command: str, data_root: str, before: datetime | None = None) -> None:
@@ -157,26 +162,11 @@ def prepare(home: Path) -> dict[str, str]:
     )
     password = home / "compose" / "airflow" / "password.json"
     write_private(password, json.dumps({"admin": variables[PREFIX + "PASSWORD"]}))
-    channels = copy_channels(home)
     if os.geteuid() == 0:
-        for path in (password, *channels):
-            os.chown(path, *user)
+        os.chown(password, *user, follow_symlinks=False)  # its folder is the containers'
     line = f"127.0.0.1:{archive_port(variables)}:archive:channelscribe:{variables[PREFIX + 'POSTGRES_PASSWORD']}\n"
     write_private(passfile(home), line)
     return variables
-
-
-def copy_channels(home: Path) -> list[Path]:
-    """Copy channels.yaml to where the containers can read it; none where there is none.
-
-    It is not mounted itself: where there is no such file, the engine would make a folder of that name.
-    """
-    copy = home / "compose" / "airflow" / CHANNELS_FILE.name
-    if not CHANNELS_FILE.is_file():
-        copy.unlink(missing_ok=True)
-        return []
-    copy.write_bytes(CHANNELS_FILE.read_bytes())
-    return [copy]
 
 
 def ytdlp_root(home: Path) -> Path:
@@ -264,7 +254,9 @@ def quoted(name: str, value: str) -> str:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read."""
     temporary = path.with_suffix(".new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
+    temporary.unlink(missing_ok=True)
+    # Made here, and no link that somebody put there.
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write(text)
     temporary.replace(path)
 
@@ -312,12 +304,12 @@ def archive_port(variables: dict[str, str]) -> str:
     return variables.get(PREFIX + "ARCHIVE_PORT", "5433")
 
 
-def run(call: list[str], *, capture_output: bool = False) -> str:
-    """Run compose, whose failure ends this; returns what it printed, if that is captured."""
+def run(call: list[str], *, capture_output: bool = False, given: str | None = None) -> str:
+    """Run compose, whose failure ends this; returns what it printed, if that is captured. It reads what is given."""
     # What compose reads is in its file alone.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     out = subprocess.PIPE if capture_output else None
-    done = subprocess.run(call, env=environment, cwd=ROOT, stdout=out, text=True)
+    done = subprocess.run(call, env=environment, cwd=ROOT, stdout=out, input=given, text=True)
     if done.returncode:
         fail("Compose failed; the reason is above.")
     return done.stdout or ""

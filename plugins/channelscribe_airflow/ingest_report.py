@@ -172,7 +172,7 @@ def report_on_run(ti: Any, dag_run: Any, profile: Profile) -> RunReport:
         n_channels=plan.get("channels", len(channels)),
         skipped=plan.get("skipped"),
         map_indexes={video_id: index for index, batch in enumerate(batches) for video_id in batch},
-        **{f"n_{name}": plan.get(name, 0) for name in ("listed", "waiting", "unavailable")},
+        **{f"n_{name}": plan.get(name, 0) for name in ("listed", "waiting", "held", "unavailable")},
     )
     return replace(report, run_id=run_id)
 

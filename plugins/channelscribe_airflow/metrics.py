@@ -28,7 +28,7 @@ def gauges(report: RunReport) -> Iterator[tuple[str, float]]:
         "loaded": len(report.loaded),
         "failed": len(report.failed),
         "failed_channels": len(report.failed_channels),
-        "backlog": report.n_waiting,
+        "backlog": report.n_waiting - report.n_held,
         "gpu_busy_share": report.gpu.busy_share if report.gpu else None,
         "energy_wh": report.gpu.energy_wh if report.gpu else None,
     }

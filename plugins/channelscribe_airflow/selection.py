@@ -71,7 +71,9 @@ def select_new_videos(
         )
     for video in plan.chosen:
         Workspace(settings.data_dir).write_video(video)
-    counts = {"listed": plan.n_listed, "waiting": plan.n_waiting, "unavailable": plan.n_unavailable}
+    counts = {
+        "listed": plan.n_listed, "waiting": plan.n_waiting, "held": plan.n_held, "unavailable": plan.n_unavailable,
+    }  # fmt: skip
     outlook = {url: share.outlook for url, share in plan.shares.items()}
     ti.xcom_push("plan", counts | {"skipped": dict(plan.skipped), "outlook": outlook})
     logger.info("%d items listed, %d to ingest, %d left over", plan.n_listed, len(plan.chosen), plan.n_waiting)

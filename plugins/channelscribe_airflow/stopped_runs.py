@@ -12,8 +12,9 @@ from channelscribe.errors import ChannelscribeError
 from channelscribe.profiles import get_profile
 from channelscribe.settings import get_settings
 from channelscribe.telemetry.report import NO_REASON, RunReport
+from channelscribe_airflow import alerting
 from channelscribe_airflow.claiming import is_at_work
-from channelscribe_airflow.ingest_report import note_refusals, report_on_run
+from channelscribe_airflow.ingest_report import report_on_run
 
 if TYPE_CHECKING:
     from channelscribe.store.connection import Connection
@@ -58,12 +59,14 @@ def _conclude(connection: "Connection", ti: Any, run: "RunRecord") -> None:
         sentence = str(error).replace(NO_REASON, STOPPED[0].lower() + STOPPED[1:])
         save_failure(connection, run.run_id, sentence)
     else:
+        # What sites did not hand out is not noted: polls since then may know better.
         if report.videos:
             save_report(connection, report, run.started_at)
         else:
             save_failure(connection, run.run_id, STOPPED + ".")
-        if run.dag_id != "reprocess":  # which fetches nothing
-            note_refusals(connection, report)
+        # What was stopped on purpose is no news; what failed before that is, and what is over.
+        told = replace(report, failed=tuple(one for one in report.failed if not one.reason.startswith(STOPPED)))
+        alerting.record_run(_OtherRun(ti, run.dag_id, run.airflow_id, run.started_at), told)
     logger.info("%s: %s", run.run_id, STOPPED)
 
 

@@ -7,7 +7,7 @@ import pytest
 from channelscribe.alerts.conditions import full_disks, growing_backlog, grows, raise_disk_alert, raise_run_alerts
 from channelscribe.channels.polling import Listing
 from channelscribe.settings import Settings
-from channelscribe.store.channels import record_failed_poll
+from channelscribe.store.channels import record_failed_poll, unfollow
 from channelscribe.store.listed import record_listing
 from channelscribe.store.queries import record_ingest_run
 from channelscribe.store.runs.alerts import recent_alerts
@@ -93,7 +93,8 @@ def poll(archive):
     return poll_once
 
 
-def test_a_channel_that_goes_on_failing_is_told_once(run, poll) -> None:
+def test_a_channel_that_goes_on_failing_is_told_once(run, poll, archive, add_channel) -> None:
+    add_channel(FEED)
     poll()
     assert run(failed_channels={FEED: "It is gone."}) == [("poll_failed", FEED)]
     assert run(failed_channels={FEED: "It is gone."}) == []
@@ -103,6 +104,10 @@ def test_a_channel_that_goes_on_failing_is_told_once(run, poll) -> None:
     poll()
     assert run() == []
     assert run(failed_channels={FEED: "It is gone."}) == [("poll_failed", FEED)]
+    # What nobody follows any more is over.
+    unfollow(archive, FEED)
+    assert run() == []
+    assert all(one.ended_at for one in recent_alerts(archive, 10))
 
 
 def test_a_failed_poll_of_a_silent_channel_does_not_end_its_silence(run, poll, archive, add_channel) -> None:
@@ -207,8 +212,9 @@ def test_a_backlog_grows_over_several_runs(waiting, expected) -> None:
 
 def test_only_runs_over_all_that_is_followed_count(archive) -> None:
     def record(number: int, waiting: int, channels: list[str]) -> None:
+        counts = {"waiting": waiting + 100 * number, "held": 100 * number}  # what a site holds back is no backlog
         record_ingest_run(archive, f"r{number}", "running", params={"channels": channels})
-        record_ingest_run(archive, f"r{number}", "success", counts={"waiting": waiting})
+        record_ingest_run(archive, f"r{number}", "success", counts=counts)
 
     for number, waiting in enumerate((3, 5, 8)):
         record(number, waiting, [])

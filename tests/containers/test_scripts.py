@@ -66,7 +66,7 @@ def start(script, home, monkeypatch, tmp_path):
 
     def up():
         calls = []
-        monkeypatch.setattr(compose, "run", lambda call, **_: calls.append(call) or "")
+        monkeypatch.setattr(compose, "run", lambda call, **options: calls.append((call, options.get("given"))) or "")
         compose.up("docker", ["compose"], home)
         return calls
 
@@ -75,35 +75,41 @@ def start(script, home, monkeypatch, tmp_path):
 
 def test_the_channels_of_the_file_are_followed_once_airflow_is_well(start, home, tmp_path, archive_dsn) -> None:
     def follow() -> subprocess.CompletedProcess[str]:
-        *_, call = start()
+        *_, (call, given) = start()
         assert call[:5] == ["compose", "exec", "-T", "scheduler", "python"]
-        # What the image has, and the folder that is mounted there.
         assert call[5] in (PROJECT_ROOT / "docker" / "airflow.Dockerfile").read_text(encoding="utf-8")
-        path = call[6].replace("/var/lib/airflow", str(home / "compose" / "airflow"))
         return subprocess.run(
-            [sys.executable, str(PROJECT_ROOT / call[5]), path],
+            [sys.executable, str(PROJECT_ROOT / call[5])], input=given,
             env={**os.environ, "CHANNELSCRIBE_ARCHIVE_DSN": archive_dsn}, capture_output=True, text=True,
         )  # fmt: skip
 
-    assert (follow().stdout, list((home / "compose" / "airflow").glob("channels*"))) == ("", [])
+    assert not any("exec" in call for call, _ in start())
     (tmp_path / "channels.yaml").write_text("channels:\n  - https://example.org/feed\n")
     assert follow().stdout == "Channels of channels.yaml that are followed: 1.\n"
     (tmp_path / "channels.yaml").write_text("channels: 7\n")
     wrong = follow()
     assert wrong.returncode == 1
-    assert wrong.stderr.count("\n") == 1 and "something else than a list named `channels`" in wrong.stderr
-    (tmp_path / "channels.yaml").unlink()
-    assert "Followed without it from now on: https://example.org/feed." in follow().stdout
+    assert wrong.stderr.startswith("channels: channels.yaml holds something else than a list named `channels`")
 
 
-def test_nothing_runs_as_root(script, home, monkeypatch, tmp_path) -> None:
+def test_a_link_in_the_containers_folder_leads_to_no_other_file(script, home, tmp_path) -> None:
+    compose, elsewhere = script("compose"), tmp_path / "elsewhere"
+    compose.prepare(home)
+    elsewhere.write_text("mine")
+    for name in ("password.new", "password.json"):
+        (home / "compose" / "airflow" / name).unlink(missing_ok=True)
+        (home / "compose" / "airflow" / name).symlink_to(elsewhere)
+    owner = elsewhere.stat().st_uid
+    compose.prepare(home)
+    assert (elsewhere.read_text(), elsewhere.stat().st_uid) == ("mine", owner)
+    assert not (home / "compose" / "airflow" / "password.json").is_symlink()
+
+
+def test_nothing_runs_as_root(script, home) -> None:
     compose = script("compose")
-    monkeypatch.setattr(compose, "CHANNELS_FILE", tmp_path / "channels.yaml")
-    (tmp_path / "channels.yaml").touch()
     found = compose.prepare(home)
     assert found["CHANNELSCRIBE_UID"] != "0"
-    files = ("compose/airflow/password.json", "compose/airflow/channels.yaml")
-    for name in ("compose/airflow", "compose/logs", "run/embedder", "data", *files):
+    for name in ("compose/airflow", "compose/logs", "run/embedder", "data", "compose/airflow/password.json"):
         assert str((home / name).stat().st_uid) == found["CHANNELSCRIBE_UID"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from channelscribe.settings import get_settings
 from channelscribe.store.connection import connect
 from channelscribe.store.queries import record_ingest_run
+from channelscribe.store.runs.alerts import recent_alerts
 from channelscribe.store.runs.reports import full_report, list_runs
 from channelscribe.workspace import Workspace
 from channelscribe_airflow.stopped_runs import report_stopped_runs
@@ -42,7 +43,7 @@ def stopped(run_dag, stage_programs, channels, archive):
     for stage in ("embed_text", "load"):
         shutil.rmtree(Workspace(get_settings().data_dir).video_dir("late") / stage)
     with archive, archive.cursor() as cursor:
-        cursor.execute("DELETE FROM run_videos; UPDATE listed_videos SET availability = 'public'")
+        cursor.execute("DELETE FROM run_videos; DELETE FROM alerts")
         cursor.execute("UPDATE ingest_runs SET state = 'running', profile = NULL, summary = NULL, finished_at = NULL")
     return run.run_id
 
@@ -58,9 +59,9 @@ def test_a_run_that_was_stopped_gets_its_report(stopped, run_dag, archive):
         "refused": ("diarize", "It is not for us."),
         "late": ("embed_text", "It was stopped before its end."),
     }
-    with archive, archive.cursor() as cursor:
-        cursor.execute("SELECT availability FROM listed_videos WHERE video_id = 'refused'")
-        assert cursor.fetchall() == [("geo_restricted",)]
+    # What somebody stopped is no news to them.
+    told = [one.alert.subject for one in recent_alerts(archive, 10) if one.alert.kind == "video_failed"]
+    assert told.count("late") == 0 and "refused" in told
 
 
 def airflow(n_at_work):

@@ -251,6 +251,7 @@ def test_counts_are_the_reports(workspace):
         "listed": 5,
         "unavailable": 0,
         "waiting": 0,
+        "held": 0,
         "selected": 1,
         "loaded": 0,
         "without_speech": 0,

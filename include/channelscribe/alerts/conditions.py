@@ -13,6 +13,7 @@ from channelscribe.alerts.alert import Alert
 from channelscribe.settings import Settings
 from channelscribe.store.claims import IsAtWork
 from channelscribe.store.connection import Connection, errors_in_words
+from channelscribe.store.ingest_plan import channels_to_poll
 from channelscribe.store.runs.alerts import end_slow_run, raise_alerts, settle, slow_runs
 from channelscribe.telemetry.report import RunReport
 from channelscribe.workspace import now
@@ -48,7 +49,7 @@ def raise_run_alerts(connection: Connection, settings: Settings, run_id: str, re
     seen = {*report.loaded, *(alert.subject for alert in failed)}
     return (
         settle(connection, "video_failed", failed, targets, seen)
-        + settle(connection, "poll_failed", polls, targets, _polled_since(connection))
+        + settle(connection, "poll_failed", polls, targets, _polled_or_left(connection, settings))
         + settle(connection, "channel_silent", silent, targets, _judged_for_silence(connection))
         + settle(connection, "backlog_growing", growing_backlog(connection, run_id, link), targets, None)
         + raise_disk_alert(connection, settings, link)
@@ -144,15 +145,17 @@ def silent_channels(connection: Connection, settings: Settings, run_id: str, lin
     ]
 
 
-def _polled_since(connection: Connection) -> list[str]:
-    """The channels that were polled well since it was recorded that they could not be.
+def _polled_or_left(connection: Connection, settings: Settings) -> list[str]:
+    """The channels that were polled well since it was recorded that they could not be, and those nobody polls any more.
 
     Not those that a run was to poll: a backfill does not ask a channel again that was listed to its end.
     """
+    polled = list(channels_to_poll(connection, settings, ()))
     with errors_in_words(), connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT url FROM channels JOIN alerts ON subject = url "
-            "WHERE kind = 'poll_failed' AND ended_at IS NULL AND polled_at > raised_at"
+            "SELECT subject FROM alerts LEFT JOIN channels ON url = subject WHERE kind = 'poll_failed' "
+            "AND ended_at IS NULL AND (polled_at > raised_at OR NOT (subject = ANY(%s) OR coalesce(paused, false)))",
+            (polled,),
         )
         return [row[0] for row in cursor]
 
@@ -174,7 +177,7 @@ def growing_backlog(connection: Connection, run_id: str, link: str) -> list[Aler
     """The alert of a backlog that grew in each of the last runs over all that is followed."""
     with errors_in_words(), connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT coalesce((counts->>'waiting')::int, 0) FROM ingest_runs "
+            "SELECT coalesce((counts->>'waiting')::int, 0) - coalesce((counts->>'held')::int, 0) FROM ingest_runs "
             "WHERE finished_at IS NOT NULL AND counts ? 'waiting' "
             "AND coalesce(params->'channels', '[]') = '[]'::jsonb AND run_id !~ '^(backfill|reprocess)/' "
             "ORDER BY started_at DESC LIMIT %s",

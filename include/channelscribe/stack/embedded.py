@@ -268,15 +268,14 @@ class Stack:
         return spawn(command, environment, self.home, log_file).pid
 
     def sync_channels(self, say: Say) -> None:
-        """Follow the channels of channels.yaml, and free them where it is gone; the archive must be up.
+        """Follow the channels of channels.yaml, where there is one; the archive must be up.
 
         Raises:
             BadInputError: it is not right.
         """
-        with closing(connect(archive_dsn(self.settings))) as connection:
-            said = follow_file(connection, CHANNELS_FILE)
-        if said:
-            say(said)
+        if CHANNELS_FILE.is_file():
+            with closing(connect(archive_dsn(self.settings))) as connection:
+                say(follow_file(connection, CHANNELS_FILE))
 
     def _prepare_airflow(self, environment: dict[str, str], say: Say) -> None:
         """Migrate the metadata database and apply airflow_settings.yaml, each only where it is due."""

@@ -126,31 +126,29 @@ def sync(
 ) -> None:
     """Follow the channels of channels.yaml with their options, and no more those that it no longer has.
 
-    `make up` does it, too. Where there is no channels.yaml any more, its channels stay followed, and are changed by
-    `channels add`, `pause` and `remove`.
+    `make up` does it, too, where there is such a file. Where there is none any more, its channels stay followed, and
+    are changed by `channels add`, `pause` and `remove`.
     """
-    said = None
-    if file.is_file() or file == CHANNELS_FILE:
+    if file.is_file():
         with _archive() as connection:
-            said = follow_file(connection, file)
-    if said is None:
+            _say(follow_file(connection, file))
+        return
+    freed = []
+    if file == CHANNELS_FILE:
+        with _archive() as connection:
+            freed = free_from_file(connection)
+    if not freed:
         raise BadInputError(f"There is no file {file}: copy channels.example.yaml there, and name your channels.")
-    _say(said)
+    names = ", ".join(map(printable, freed))
+    _say(f"There is no {file.name} any more. Followed without it from now on: {names}.")
 
 
-def follow_file(connection: Connection, file: Path) -> str | None:
-    """Follow the channels of a file, and no more those that it no longer has; without a file, free those that it had.
-
-    Returns:
-        What was done, for people; None where there is no file, and no channel that one rules.
+def follow_file(connection: Connection, file: Path) -> str:
+    """Follow the channels of a file, and no more those that it no longer has; returns what was done, for people.
 
     Raises:
         BadInputError: the file is not right.
     """
-    if not file.is_file():
-        freed = free_from_file(connection)
-        names = ", ".join(map(printable, freed))
-        return f"There is no {file.name} any more. Followed without it from now on: {names}." if freed else None
     channels = read_channels_file(file)
     left = sync_file(connection, channels)
     said = f"Channels of {file.name} that are followed: {len(channels)}."

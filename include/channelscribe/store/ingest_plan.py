@@ -109,6 +109,11 @@ class Plan:
         return sum(share.n_waiting for share in self.shares.values())
 
     @property
+    def n_held(self) -> int:
+        """Those of them that no limit holds back, but their site."""
+        return sum(share.n_waiting for share in self.shares.values() if share.held)
+
+    @property
     def video_ids(self) -> list[str]:
         """Ids of the chosen videos."""
         return [video.video_id for video in self.chosen]

@@ -39,7 +39,7 @@ class RunReport:
     Args:
         n_channels: channels that were polled, or tried.
         n_listed: items that the channels have listed.
-        n_waiting: videos that were over a limit: new to the next run.
+        n_waiting: videos that were over a limit, or that their site holds back: new to the next run.
         n_unavailable: items that the sites do not hand out.
         loaded: the videos that were loaded, by id.
         without_speech: those of them in which nobody speaks.
@@ -58,6 +58,7 @@ class RunReport:
         videos: where the time of each video went.
         gpu: what the GPU did over the whole run; None without a sample.
         compared: the run's figures beside those of the runs before it.
+        n_held: of those that wait, the ones that their site holds back.
     """
 
     n_channels: int
@@ -81,6 +82,7 @@ class RunReport:
     videos: tuple[VideoTime, ...] = ()
     gpu: GpuRun | None = None
     compared: tuple[Comparison, ...] = ()
+    n_held: int = 0
 
     @property
     def ok(self) -> bool:
@@ -106,6 +108,7 @@ class RunReport:
             "listed": self.n_listed,
             "unavailable": self.n_unavailable,
             "waiting": self.n_waiting,
+            "held": self.n_held,
             "selected": len(self.loaded) + len(self.failed),
             "loaded": len(self.loaded),
             "without_speech": len(self.without_speech),
@@ -187,6 +190,7 @@ def run_report(
     n_listed: int,
     n_waiting: int = 0,
     n_unavailable: int = 0,
+    n_held: int = 0,
     skipped: Mapping[str, int] | None = None,
     map_indexes: Mapping[str, int] | None = None,
 ) -> RunReport:
@@ -204,8 +208,9 @@ def run_report(
             the hours between the attempts, are of no interest to it.
         n_channels: channels that were polled, or tried.
         n_listed: items that the channels have listed.
-        n_waiting: videos that were over a limit.
+        n_waiting: videos that were over a limit, or that their site holds back.
         n_unavailable: items that the sites do not hand out.
+        n_held: of those that wait, the ones that their site holds back.
         skipped: items that were not taken, by why.
         map_indexes: by video, which of the run's mapped tasks worked on it.
     """
@@ -228,6 +233,7 @@ def run_report(
         n_listed=n_listed,
         n_waiting=n_waiting,
         n_unavailable=n_unavailable,
+        n_held=n_held,
         loaded=loaded,
         without_speech=tuple(video_id for video_id in loaded if _is_without_speech(workspace, video_id, profile)),
         failed=tuple(

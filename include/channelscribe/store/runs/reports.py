@@ -323,6 +323,7 @@ def _report(
         n_listed=run.counts.get("listed", 0),
         n_waiting=run.counts.get("waiting", 0),
         n_unavailable=run.counts.get("unavailable", 0),
+        n_held=run.counts.get("held", 0),
         loaded=tuple(loaded),
         without_speech=tuple(without_speech),
         failed=tuple(failed),
