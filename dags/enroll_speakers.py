@@ -7,8 +7,8 @@ those that are good enough, and stores them in the archive under the name; its l
 reason for each that was refused. `relabel_archive` then compares every voice of the archive with those enrolled, and
 writes the names that change. It touches no audio.
 
-The clips are read by a program of the stages' environment, as a child process, whatever `CHANNELSCRIBE_RUNTIME` says.
-Where Airflow itself runs in a container there is no such environment: there, use `bin/channelscribe enroll` on the box.
+The clips are read by a program of the stages: with `CHANNELSCRIBE_RUNTIME=docker` in a container of the stages' image,
+which may do no more than a stage's may, otherwise in a child process.
 
 ## Params
 
@@ -91,20 +91,23 @@ with DAG(
 ) as dag:
 
     @task(pool=VRAM_POOL, pool_slots=PROFILE.stages["identify_speakers"].memory_gib)
-    def enroll_voice(params=None, dag_run=None) -> None:
+    def enroll_voice(params=None, dag_run=None, ti=None) -> None:
         """The voice's embeddings of the clips that are good enough."""
         from channelscribe.pools import require_reserved
         from channelscribe.store.connection import archive_dsn, connect
         from channelscribe.store.speakers.enrolling import enroll_clips
         from channelscribe.workspace import Workspace
         from channelscribe_airflow.conf import refuse_unknown
+        from channelscribe_airflow.programs import programs_for
 
         with expected_errors():
             refuse_unknown(dag_run.conf or {}, dag.params)
             require_reserved(get_profile(params["profile"]), PROFILE)
             clips = [Workspace(SETTINGS.data_dir).enrollment_clip(clip) for clip in params["clips"]]
             with closing(connect(archive_dsn(SETTINGS))) as connection:
-                enroll_clips(connection, SETTINGS, params["name"], clips, params["profile"], logger.info)
+                enroll_clips(
+                    connection, SETTINGS, params["name"], clips, params["profile"], logger.info, programs_for(ti)
+                )
 
     @task(execution_timeout=timedelta(hours=2))
     def relabel_archive(params=None) -> None:

@@ -13,7 +13,8 @@ import pytest
 # Set by .ci/run: without an engine the tests then fail, where elsewhere they are skipped.
 REQUIRED = "CHANNELSCRIBE_TEST_DOCKER"
 
-# Stands where the image's Python stands. What it does with the stage's videos is a shell script in the data root.
+# Stands where the image's Python stands. What it does with the stage's videos is a shell script in the data root. A
+# program without videos has a folder in there for its results.
 PROGRAM = """#!/bin/sh
 stage=${2#channelscribe.stages.}
 shift 2
@@ -23,6 +24,7 @@ while [ $# -gt 0 ]; do
     --data-root) root=$2; shift 2 ;;
     --profile) shift 2 ;;
     --force) shift ;;
+    --out) out=$2; root=${2%/*}; shift 2 ;;
     *) videos="$videos $1"; shift ;;
   esac
 done

@@ -217,3 +217,10 @@ def test_a_clip_lies_in_the_folder_of_clips(tmp_path):
             workspace.enrollment_clip(path)
     with pytest.raises(BadInputError, match="is not a path"):
         workspace.enrollment_clip("a\x00b")
+
+
+def test_a_clip_goes_by_the_name_that_containers_have_the_data_root_by(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    clip = Workspace(tmp_path / "data").enrollment_clip("ada.wav")
+    assert clip == tmp_path / "data" / "enrollments" / "ada.wav"

@@ -83,7 +83,8 @@ class Workspace:
             raise BadInputError(f"{path!r} is not a path: {error}.") from None
         if not clip.is_relative_to(folder):
             raise BadInputError(f"{path!r} is not in {folder}: put the clip there.")
-        return clip
+        # By the data root's own name, as which containers have it.
+        return self.data_root / "enrollments" / clip.relative_to(folder)
 
     def partial_download(self, video_id: str, spec: StageSpec) -> Path:
         """Folder of an unfinished download; its name is stable, so that a retry resumes it."""

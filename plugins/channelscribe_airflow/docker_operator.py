@@ -1,15 +1,12 @@
 """The operator that runs a stage program in a container."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from airflow.providers.docker.operators.docker import DockerOperator, fetch_logs
 from airflow.sdk.exceptions import AirflowException
-from docker import APIClient
 from docker.errors import APIError, NotFound
-from docker.types import DeviceRequest, LogConfig, Mount
 from requests.exceptions import RequestException
 
 from channelscribe.errors import ExitCode
@@ -18,12 +15,6 @@ from channelscribe.stack import containers
 from channelscribe_airflow.command import stage_command
 from channelscribe_airflow.outcomes import describe_ending
 from channelscribe_airflow.stage_task import TEMPLATE_FIELDS, StageTask
-
-# torch's data loaders hand arrays over in /dev/shm, of which Docker gives 64 MB.
-_SHM_BYTES = 2**30
-_TMP_BYTES = 2**30
-_MAX_PROCESSES = 4096  # threads count, and torch starts some for every core
-_GIB = 2**30
 
 
 class DockerStageOperator(StageTask, DockerOperator):
@@ -58,59 +49,16 @@ class DockerStageOperator(StageTask, DockerOperator):
             with suppress(APIError, RequestException, OSError):
                 containers.remove(self.cli, self.container["Id"])
 
-    def host_config(self, client: APIClient, gpu: str | None) -> dict[str, Any]:
-        """What the container may do and use. The limits of the engine's host hold besides.
-
-        Args:
-            client: of the engine.
-            gpu: the one that it gets, by index or UUID, or None.
-        """
-        settings = get_settings()
-        mounts = [Mount(str(settings.data_dir), str(settings.data_dir), "bind")]
-        if settings.models_dir.is_dir():
-            mounts.append(Mount(str(settings.models_dir), str(settings.models_dir), "bind", read_only=True))
-        requests = [DeviceRequest(device_ids=[gpu], capabilities=[["gpu", "compute", "utility"]])] if gpu else None
-        config: dict[str, Any] = client.create_host_config(
-            mounts=mounts,
-            tmpfs={"/tmp": f"size={_TMP_BYTES},mode=1777"},  # noqa: S108 - the container's own
-            read_only=True,
-            network_mode="none",
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            mem_limit=self.spec.ram_gib * _GIB,
-            memswap_limit=self.spec.ram_gib * _GIB,
-            pids_limit=_MAX_PROCESSES,
-            shm_size=_SHM_BYTES,
-            log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "2"}),
-            device_requests=requests,
-        )
-        return config
-
     def run_program(self, video_ids: Sequence[str], ti: Any) -> tuple[int, str]:
         """Run a container to its end; returns its exit code, and a sentence about its end."""
         settings, client = get_settings(), self.cli
         gpu = self.gpu(ti.map_index)
-        uid, gid = containers.user(settings.data_dir)
         command = stage_command(
             "python", self.stage, video_ids, data_root=settings.data_dir, profile=self.profile, force=self.forced
         )
         self.log.info("Running %s in %s on %s", " ".join(command), self.image, f"GPU {gpu}" if gpu else "the CPU")
-        self.container = client.create_container(
-            image=self.image,
-            command=command,
-            user=f"{uid}:{gid}",
-            labels=containers.labels(ti),
-            environment={
-                "HOME": "/tmp",  # noqa: S108 - the container's own
-                "USER": "channelscribe",
-                "PYTHONUNBUFFERED": "1",
-                "CHANNELSCRIBE_IMAGE": self.image,
-                "CHANNELSCRIBE_MODELS_ROOT": str(settings.models_dir),
-                "CHANNELSCRIBE_STARTED_AT": str(time.time()),
-            },
-            host_config=self.host_config(client, gpu),
-        )
-        container_id = self.container["Id"]
+        container_id = containers.create(client, ti, self.image, command, self.spec, gpu)
+        self.container = {"Id": container_id}
         if self._stopped:
             return ExitCode.TRY_AGAIN, ""
         lines = client.attach(container_id, stdout=True, stderr=True, stream=True)
@@ -162,7 +110,6 @@ class DockerStageOperator(StageTask, DockerOperator):
     def _remove_containers(self, ti: Any) -> None:
         """Remove by force. A failure must not hide how the task ended: a later attempt or the maintenance does it."""
         try:
-            for container_id in containers.of_task(self.cli, ti):
-                containers.remove(self.cli, container_id)
+            containers.remove_of_task(self.cli, ti)
         except (APIError, RequestException, OSError) as error:
             self.log.warning("Containers of this task could not be removed: %s", error)

@@ -81,3 +81,12 @@ def test_what_is_refused_fails_without_a_retry_and_changes_nothing(run, archive,
     assert reason in log
     assert "AirflowFailException" in log
     assert set(names(archive).values()) == {None}
+
+
+def test_where_stages_run_in_containers_so_do_the_clips(run, monkeypatch):
+    # There is nobody to start one here: what counts is who is asked.
+    monkeypatch.setenv("CHANNELSCRIBE_RUNTIME", "docker")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    state, _, log = run(["good.wav"])
+    assert state == "failed"
+    assert "No Docker engine answers at unix:///nowhere.sock" in log

@@ -9,6 +9,7 @@ import pytest
 from channelscribe.errors import BadInputError, MisconfiguredError, TryAgainError
 from channelscribe.profiles import BUNDLED
 from channelscribe.settings import Settings
+from channelscribe.store.programs import ChildPrograms
 from channelscribe.store.speakers import enrolling
 from channelscribe.store.speakers.enrolling import embed_clips, enroll_clips, measure_calibration
 
@@ -90,7 +91,7 @@ def test_airflows_secrets_stay_in_airflow(interpreter, clip, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     code = "import os, sys\nsys.stderr.write(str([n for n in os.environ if n.startswith('AIRFLOW__')]))\nsys.exit(75)"
     with pytest.raises(TryAgainError, match=r"The clips could not be looked at: \[\]"):
-        embed_clips([clip("one.wav")], "bundled", interpreter(code))
+        embed_clips([clip("one.wav")], "bundled", ChildPrograms(interpreter(code)))
 
 
 def changed(old: str, new: str) -> str:
@@ -114,14 +115,14 @@ def changed(old: str, new: str) -> str:
 )
 def test_a_program_that_fails_is_one_line(interpreter, clip, code, error, reason):
     with pytest.raises(error, match=reason) as caught:
-        embed_clips([clip("one.wav")], "bundled", interpreter(code))
+        embed_clips([clip("one.wav")], "bundled", ChildPrograms(interpreter(code)))
     assert "\n" not in str(caught.value)
 
 
 def test_a_program_that_hangs_is_ended(interpreter, clip, monkeypatch):
     monkeypatch.setattr(enrolling, "ENROLL_TIMEOUT_S", 1)
     with pytest.raises(TryAgainError, match="within 1 s"):
-        embed_clips([clip("one.wav")], "bundled", interpreter("import time; time.sleep(60)"))
+        embed_clips([clip("one.wav")], "bundled", ChildPrograms(interpreter("import time; time.sleep(60)")))
 
 
 def test_a_calibration_comes_back_as_it_was_measured(settings, tmp_path):
@@ -144,7 +145,7 @@ def test_a_folder_that_is_none_is_refused(settings, tmp_path):
 
 
 def test_the_voice_embeddings_come_back_in_a_file(settings, clip):
-    found, embeddings = embed_clips([clip("one.wav")], "bundled", settings)
+    found, embeddings = embed_clips([clip("one.wav")], "bundled", ChildPrograms(settings))
     assert (found.model, found.revision, embeddings.shape, embeddings.dtype) == (
         SPEC.model, SPEC.revision, (1, 192), np.float32,
     )  # fmt: skip

@@ -1,16 +1,19 @@
-"""The stages' containers: their labels, their user, their removal, and what the engine means when it refuses."""
+"""The stages' containers: what they may do, their labels, their removal, and what the engine means when it refuses."""
 
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from docker import APIClient
 from docker.errors import APIError, NotFound
+from docker.types import DeviceRequest, LogConfig, Mount
 
 from channelscribe.errors import ExitCode
+from channelscribe.profiles import StageSpec
 from channelscribe.settings import get_settings
 from channelscribe.stack.engine import NO_DRIVER, NO_GPU_RUNTIME
 from channelscribe.workspace import Workspace
@@ -18,6 +21,11 @@ from channelscribe.workspace import Workspace
 _PREFIX = "channelscribe."
 # Tells the containers of several installations on one engine apart.
 _DATA_ROOT = f"{_PREFIX}data_root"
+# torch's data loaders hand arrays over in /dev/shm, of which Docker gives 64 MB.
+_SHM_BYTES = 2**30
+_TMP_BYTES = 2**30
+_MAX_PROCESSES = 4096  # threads count, and torch starts some for every core
+_GIB = 2**30
 # Who runs the stages where the data belong to root, as which no container runs.
 _UNPRIVILEGED = (10_001, 10_001)
 
@@ -45,6 +53,66 @@ def labels(ti: TaskInstance) -> dict[str, str]:
     return {**_task_labels(ti), f"{_PREFIX}try_number": str(ti.try_number)}
 
 
+def create(
+    client: APIClient, ti: TaskInstance, image: str, command: Sequence[str], spec: StageSpec, gpu: str | None
+) -> str:
+    """Make a container that works for a task instance, and may do as little as it needs; returns its id.
+
+    It has no network, no capabilities, a file system that can't be written, and runs as the owner of the data root, the
+    only folder it may write into. It is not started.
+
+    Args:
+        client: of the engine.
+        ti: whose labels it gets.
+        image: id of the image.
+        command: what it runs.
+        spec: of the stage, whose memory is its limit.
+        gpu: the one that it gets, by index or UUID, or None.
+    """
+    settings = get_settings()
+    uid, gid = user(settings.data_dir)
+    container = client.create_container(
+        image=image,
+        command=list(command),
+        user=f"{uid}:{gid}",
+        labels=labels(ti),
+        environment={
+            "HOME": "/tmp",  # noqa: S108 - the container's own
+            "USER": "channelscribe",
+            "PYTHONUNBUFFERED": "1",
+            "CHANNELSCRIBE_IMAGE": image,
+            "CHANNELSCRIBE_MODELS_ROOT": str(settings.models_dir),
+            "CHANNELSCRIBE_STARTED_AT": str(time.time()),
+        },
+        host_config=host_config(client, spec, gpu),
+    )
+    return str(container["Id"])
+
+
+def host_config(client: APIClient, spec: StageSpec, gpu: str | None) -> dict[str, Any]:
+    """What a stage's container may do and use. The limits of the engine's host hold besides."""
+    settings = get_settings()
+    mounts = [Mount(str(settings.data_dir), str(settings.data_dir), "bind")]
+    if settings.models_dir.is_dir():
+        mounts.append(Mount(str(settings.models_dir), str(settings.models_dir), "bind", read_only=True))
+    requests = [DeviceRequest(device_ids=[gpu], capabilities=[["gpu", "compute", "utility"]])] if gpu else None
+    config: dict[str, Any] = client.create_host_config(
+        mounts=mounts,
+        tmpfs={"/tmp": f"size={_TMP_BYTES},mode=1777"},  # noqa: S108 - the container's own
+        read_only=True,
+        network_mode="none",
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        mem_limit=spec.ram_gib * _GIB,
+        memswap_limit=spec.ram_gib * _GIB,
+        pids_limit=_MAX_PROCESSES,
+        shm_size=_SHM_BYTES,
+        log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "2"}),
+        device_requests=requests,
+    )
+    return config
+
+
 def of_task(client: APIClient, ti: TaskInstance) -> list[str]:
     """Ids of the containers of a task instance, of whatever attempt, those that have ended too."""
     return [container_id for container_id, _ in _find(client, _task_labels(ti))]
@@ -67,6 +135,12 @@ def remove(client: APIClient, container_id: str) -> None:
     except APIError as error:
         if error.status_code != 409:  # somebody else is removing it
             raise
+
+
+def remove_of_task(client: APIClient, ti: TaskInstance) -> None:
+    """Remove the containers of a task instance, of whatever attempt, running or not."""
+    for container_id in of_task(client, ti):
+        remove(client, container_id)
 
 
 def user(data_root: Path) -> tuple[int, int]:

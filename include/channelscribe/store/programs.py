@@ -2,10 +2,52 @@
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from channelscribe.errors import BadInputError, ExitCode, MisconfiguredError, TryAgainError
+from channelscribe.errors import BadInputError, ChannelscribeError, ExitCode, MisconfiguredError, TryAgainError
+from channelscribe.profiles import StageSpec
 from channelscribe.settings import Settings
+
+
+class Programs(Protocol):
+    """Where the programs of the stages' environment are run."""
+
+    def results(self) -> AbstractContextManager[Path]:
+        """An empty folder for what a program is to hand back; it is gone afterwards."""
+        ...
+
+    def run(self, module: str, arguments: Sequence[str], spec: StageSpec, *, failed: str, timeout_s: float) -> None:
+        """Run a module to its end, on the device of a stage; see `run_program`."""
+        ...
+
+
+@dataclass(frozen=True)
+class ChildPrograms:
+    """Programs run as child processes."""
+
+    settings: Settings
+
+    @contextmanager
+    def results(self) -> Iterator[Path]:
+        """A temporary folder."""
+        with tempfile.TemporaryDirectory(prefix="channelscribe-") as folder:
+            yield Path(folder)
+
+    def run(self, module: str, arguments: Sequence[str], spec: StageSpec, *, failed: str, timeout_s: float) -> None:
+        """Run a module as a child process; see `run_program`."""
+        gpu = first_gpu(spec, self.settings)
+        environment = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        run_program(module, arguments, self.settings, failed=failed, timeout_s=timeout_s, environment=environment)
+
+
+def first_gpu(spec: StageSpec, settings: Settings) -> str | None:
+    """The GPU, by index or UUID, of a program that does without turns; None where the stage uses none."""
+    return settings.gpus[0] if spec.device == "cuda" else None
 
 
 def run_program(
@@ -53,10 +95,11 @@ def run_program(
     except subprocess.TimeoutExpired:
         raise TryAgainError(f"{failed} within {timeout_s:.0f} s: try again.") from None
     if done.returncode:
-        raise _failure(failed, done.returncode, done.stderr)
+        raise failure(failed, done.returncode, done.stderr)
 
 
-def _failure(failed: str, code: int, printed: str) -> Exception:
+def failure(failed: str, code: int, printed: str) -> ChannelscribeError:
+    """The error that a program's exit code stands for, with the last line that it printed."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     reason = f"{failed}: {lines[-1] if lines else f'the program ended with {code}'}"
     if code == ExitCode.BAD_INPUT:

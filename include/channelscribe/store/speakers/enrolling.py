@@ -1,7 +1,6 @@
 """From clips of a voice to its enrollments, and from labelled clips to a calibration, by the stages' programs."""
 
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from channelscribe.errors import BadInputError, MisconfiguredError
 from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings
 from channelscribe.store.connection import Connection
-from channelscribe.store.programs import run_program
+from channelscribe.store.programs import ChildPrograms, Programs
 from channelscribe.store.speakers.enrollments import checked_name, enroll
 from channelscribe.workspace import read_contract
 
@@ -28,6 +27,7 @@ def enroll_clips(
     clips: Sequence[Path],
     profile: str,
     say: Callable[[str], None],
+    programs: Programs | None = None,
 ) -> None:
     """Check clips of a voice, and enroll it from those that are good enough. The archive is yet to be relabelled.
 
@@ -38,12 +38,13 @@ def enroll_clips(
         clips: recordings in which only this voice speaks.
         profile: name of the profile whose voice model is used.
         say: called with one line for each clip, and one for the voice.
+        programs: where the clips are looked at; a child process by default.
 
     Raises:
         BadInputError: the name or a file is bad, no clip was good enough, or one is enrolled under another name.
     """
     name = checked_name(name)
-    found, embeddings = embed_clips(clips, profile, settings)
+    found, embeddings = embed_clips(clips, profile, programs or ChildPrograms(settings))
     for clip in found.clips:
         say(_describe(clip))
     if not len(embeddings):
@@ -53,7 +54,7 @@ def enroll_clips(
 
 
 def embed_clips(
-    clips: Sequence[Path], profile: str, settings: Settings
+    clips: Sequence[Path], profile: str, programs: Programs
 ) -> tuple[EnrollmentVoices, npt.NDArray[np.float32]]:
     """Check clips of one voice, and embed those that are good enough.
 
@@ -67,17 +68,15 @@ def embed_clips(
     for clip in clips:
         if not clip.is_file():
             raise BadInputError(f"There is no file {clip}: give recordings in which only this voice speaks.")
-    with tempfile.TemporaryDirectory(prefix="channelscribe-enroll-") as folder:
-        out = Path(folder)
+    with programs.results() as out:
         failed: BadInputError | None = None
         try:
-            run_program(
+            programs.run(
                 "channelscribe.stages.enroll_voice",
-                ["--profile", get_profile(profile).name, "--out", folder, "--", *map(str, clips)],
-                settings,
+                ["--profile", get_profile(profile).name, "--out", str(out), "--", *map(str, clips)],
+                get_profile(profile).stages["identify_speakers"],
                 failed="The clips could not be looked at",
                 timeout_s=ENROLL_TIMEOUT_S,
-                environment=_device(profile, settings),
             )
         except BadInputError as error:
             failed = error
@@ -102,15 +101,15 @@ def measure_calibration(folder: Path, profile: str, settings: Settings) -> Calib
     """
     if not folder.is_dir():
         raise BadInputError(f"There is no folder {folder}: give one that holds a folder of clips for each speaker.")
-    with tempfile.TemporaryDirectory(prefix="channelscribe-calibrate-") as temporary:
-        out = Path(temporary) / "calibration.json"
-        run_program(
+    programs = ChildPrograms(settings)
+    with programs.results() as results:
+        out = results / "calibration.json"
+        programs.run(
             "channelscribe.stages.calibrate",
             ["--profile", get_profile(profile).name, "--out", str(out), "--", str(folder)],
-            settings,
+            get_profile(profile).stages["identify_speakers"],
             failed="The calibration failed",
             timeout_s=CALIBRATE_TIMEOUT_S,
-            environment=_device(profile, settings),
         )
         try:
             return read_contract(out, Calibration)
@@ -122,11 +121,6 @@ def voice_model(profile: str) -> tuple[str, str]:
     """Name and revision of a profile's voice model."""
     spec = get_profile(profile).stages["identify_speakers"]
     return spec.model, spec.revision
-
-
-def _device(profile: str, settings: Settings) -> Mapping[str, str]:
-    on_gpu = get_profile(profile).stages["identify_speakers"].device == "cuda"
-    return {"CUDA_VISIBLE_DEVICES": settings.gpus[0]} if on_gpu else {}
 
 
 def _read_embeddings(path: Path, n_rows: int) -> npt.NDArray[np.float32]:
