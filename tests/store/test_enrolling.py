@@ -12,6 +12,7 @@ from channelscribe.settings import Settings
 from channelscribe.store.programs import ChildPrograms
 from channelscribe.store.speakers import enrolling
 from channelscribe.store.speakers.enrolling import embed_clips, enroll_clips, measure_calibration
+from channelscribe.store.speakers.enrollments import store_calibration
 
 PROGRAM = Path(__file__).parents[1].joinpath("voice_programs.py").read_text()
 SPEC = BUNDLED.stages["identify_speakers"]
@@ -72,6 +73,35 @@ def test_clips_that_are_all_refused_enroll_nobody(studio, settings, clip):
     assert studio.rows("SELECT count(*) FROM speakers") == [(0,)]
 
 
+def variances_given(studio, interpreter, clip, profile: str) -> tuple[list[str], list[str]]:
+    """The values of --max-variance that the program got, and what was said, where it refuses the clip."""
+    settings = interpreter(
+        "import pathlib, sys\n"
+        "pathlib.Path(__file__).with_name('given').write_text('\\n'.join(sys.argv))\n"
+        + PROGRAM.replace('"bundled"', f'"{profile}"')
+    )
+    said: list[str] = []
+    with pytest.raises(BadInputError, match="No clip is good enough"):
+        enroll_clips(studio.connection, settings, "Ada", [clip("bad.wav", "noise")], profile, said.append)
+    given = (settings.home / "given").read_text().split("\n")
+    return [given[at + 1] for at, word in enumerate(given) if word == "--max-variance"], said
+
+
+def test_several_voices_are_noticed_by_the_releases_point_and_then_by_the_calibrations(
+    studio, interpreter, clip, tmp_path
+):
+    given, said = variances_given(studio, interpreter, clip, "bundled")
+    assert (given, len(said)) == (["0.285"], 1)
+    store_calibration(studio.connection, measure_calibration(tmp_path, "bundled", interpreter(PROGRAM)))
+    assert variances_given(studio, interpreter, clip, "bundled")[0] == ["0.37"]
+
+
+def test_a_model_that_nobody_measured_says_what_it_did_not_check(studio, interpreter, clip):
+    given, said = variances_given(studio, interpreter, clip, "gpu-reference")
+    assert given == []
+    assert said[1] == "Whether a clip holds several voices was not checked: run `channelscribe calibrate` first."
+
+
 def test_a_clip_given_twice_counts_once(studio, settings, clip):
     copies = [clip("one.wav"), clip("copy.wav")]
     enroll_clips(studio.connection, settings, "Ada", [*copies, copies[0]], "bundled", lambda line: None)
@@ -91,7 +121,7 @@ def test_airflows_secrets_stay_in_airflow(interpreter, clip, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     code = "import os, sys\nsys.stderr.write(str([n for n in os.environ if n.startswith('AIRFLOW__')]))\nsys.exit(75)"
     with pytest.raises(TryAgainError, match=r"The clips could not be looked at: \[\]"):
-        embed_clips([clip("one.wav")], "bundled", ChildPrograms(interpreter(code)))
+        embed_clips([clip("one.wav")], "bundled", None, ChildPrograms(interpreter(code)))
 
 
 def changed(old: str, new: str) -> str:
@@ -115,14 +145,14 @@ def changed(old: str, new: str) -> str:
 )
 def test_a_program_that_fails_is_one_line(interpreter, clip, code, error, reason):
     with pytest.raises(error, match=reason) as caught:
-        embed_clips([clip("one.wav")], "bundled", ChildPrograms(interpreter(code)))
+        embed_clips([clip("one.wav")], "bundled", None, ChildPrograms(interpreter(code)))
     assert "\n" not in str(caught.value)
 
 
 def test_a_program_that_hangs_is_ended(interpreter, clip, monkeypatch):
     monkeypatch.setattr(enrolling, "ENROLL_TIMEOUT_S", 1)
     with pytest.raises(TryAgainError, match="within 1 s"):
-        embed_clips([clip("one.wav")], "bundled", ChildPrograms(interpreter("import time; time.sleep(60)")))
+        embed_clips([clip("one.wav")], "bundled", None, ChildPrograms(interpreter("import time; time.sleep(60)")))
 
 
 def test_a_calibration_comes_back_as_it_was_measured(settings, tmp_path):
@@ -145,7 +175,7 @@ def test_a_folder_that_is_none_is_refused(settings, tmp_path):
 
 
 def test_the_voice_embeddings_come_back_in_a_file(settings, clip):
-    found, embeddings = embed_clips([clip("one.wav")], "bundled", ChildPrograms(settings))
+    found, embeddings = embed_clips([clip("one.wav")], "bundled", None, ChildPrograms(settings))
     assert (found.model, found.revision, embeddings.shape, embeddings.dtype) == (
         SPEC.model, SPEC.revision, (1, 192), np.float32,
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """Program that takes clips of one voice, says which are good enough, and embeds those, in the stages' environment.
 
-``python -m channelscribe.stages.enroll_voice --profile NAME [--device cpu|cuda] --out DIR -- CLIP...`` writes
-DIR/voice_embeddings.npy and, last, DIR/enrollment.json (`contracts.EnrollmentVoices`), which are there too where no
-clip was accepted: that ends with 65. What it prints is for people.
+``python -m channelscribe.stages.enroll_voice --profile NAME [--device cpu|cuda] [--max-variance X] --out DIR --
+CLIP...`` writes DIR/voice_embeddings.npy and, last, DIR/enrollment.json (`contracts.EnrollmentVoices`), which are there
+too where no clip was accepted: that ends with 65. What it prints is for people.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from channelscribe.contracts import EnrollmentRow, EnrollmentVoices
 from channelscribe.errors import ChannelscribeError, ExitCode
 from channelscribe.models import VoiceEncoder
 from channelscribe.profiles import PROFILES, StageSpec, get_profile
-from channelscribe.speakers.operating_points import OPERATING_POINTS
 from channelscribe.speakers.variance import speaker_variance
 from channelscribe.speakers.voices import windowing_of
 from channelscribe.stages.clock import Clock
@@ -36,7 +35,9 @@ _SHORT_PIECE_S, _MIN_SHORT_PIECES = 3.0, 4
 _VARIANCE_EXCESS = 1.2
 
 
-def enroll(spec: StageSpec, device: str, clips: Sequence[Path], out: Path) -> EnrollmentVoices:
+def enroll(
+    spec: StageSpec, device: str, clips: Sequence[Path], out: Path, max_variance: float | None
+) -> EnrollmentVoices:
     """Check clips, embed those that are good enough, and write both files.
 
     Args:
@@ -44,6 +45,7 @@ def enroll(spec: StageSpec, device: str, clips: Sequence[Path], out: Path) -> En
         device: ``cpu`` or ``cuda``.
         clips: recordings in which only this voice speaks.
         out: folder, made if it is not there.
+        max_variance: speaker variance above which voices are mixed; None: clips with several voices are not noticed.
 
     Raises:
         MisconfiguredError: the model or its device is missing.
@@ -54,7 +56,8 @@ def enroll(spec: StageSpec, device: str, clips: Sequence[Path], out: Path) -> En
     embeddings = np.zeros((0, 0), np.float32)
     if any(clip.record.refused is None for clip in found):
         encoder: VoiceEncoder = load_engine(spec, device, Clock())  # type: ignore[assignment]
-        found = _without_mixtures(found, encoder, spec)
+        if max_variance is not None:
+            found = _without_mixtures(found, encoder, spec, max_variance)
         rows, _, embeddings = embed_pieces(found, MAX_PIECE_S, encoder, windowing_of(spec.parameters))
     result = EnrollmentVoices(
         model=spec.model, revision=spec.revision, clips=tuple(clip.record for clip in found), rows=tuple(rows)
@@ -69,11 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", required=True, choices=list(PROFILES), help="whose voice model is used")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="device to use; the profile's by default")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--max-variance", type=float, help="above which voices are mixed; without it none are noticed")
     parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP", help="recording in which only this voice speaks")
     options = parser.parse_args(arguments)
     spec = get_profile(options.profile).stages["identify_speakers"]
     try:
-        result = enroll(spec, options.device or spec.device, options.clips, options.out)
+        result = enroll(spec, options.device or spec.device, options.clips, options.out, options.max_variance)
     except ChannelscribeError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
@@ -101,18 +105,17 @@ def _without_repeats(clips: Sequence[VoiceClip]) -> list[VoiceClip]:
     return result
 
 
-def _without_mixtures(clips: Sequence[VoiceClip], encoder: VoiceEncoder, spec: StageSpec) -> list[VoiceClip]:
-    """Refuse clips whose pieces differ more than those of one voice do, where that was measured for the model."""
-    point = OPERATING_POINTS.get((spec.model, spec.revision))
-    if point is None:
-        return list(clips)
+def _without_mixtures(
+    clips: Sequence[VoiceClip], encoder: VoiceEncoder, spec: StageSpec, max_variance: float
+) -> list[VoiceClip]:
+    """Refuse clips whose pieces differ more than those of one voice do."""
     rows, seconds, embeddings = embed_pieces(clips, _SHORT_PIECE_S, encoder, windowing_of(spec.parameters))
     owners = np.array([row.clip_index for row in rows])
     result = []
     for index, clip in enumerate(clips):
         own = owners == index
         variance = speaker_variance(embeddings[own], seconds[own]) if own.sum() >= _MIN_SHORT_PIECES else None
-        if variance is not None and variance > _VARIANCE_EXCESS * point.max_variance:
+        if variance is not None and variance > _VARIANCE_EXCESS * max_variance:
             clip = clip.refuse("More than one voice seems to speak in it: cut it down to the one.")
         result.append(clip)
     return result

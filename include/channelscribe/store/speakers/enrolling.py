@@ -10,9 +10,10 @@ from channelscribe.contracts import Calibration, EnrollmentClip, EnrollmentVoice
 from channelscribe.errors import BadInputError, MisconfiguredError
 from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings
-from channelscribe.store.connection import Connection
+from channelscribe.store.connection import Connection, errors_in_words
 from channelscribe.store.programs import ChildPrograms, Programs
 from channelscribe.store.speakers.enrollments import checked_name, enroll
+from channelscribe.store.speakers.labels import operating_point
 from channelscribe.workspace import read_contract
 
 ENROLL_TIMEOUT_S, CALIBRATE_TIMEOUT_S = 900, 7200
@@ -37,16 +38,21 @@ def enroll_clips(
         name: whose voice it is.
         clips: recordings in which only this voice speaks.
         profile: name of the profile whose voice model is used.
-        say: called with one line for each clip, and one for the voice.
+        say: called with one line for each clip, one for what was not checked, and one for the voice.
         programs: where the clips are looked at; a child process by default.
 
     Raises:
         BadInputError: the name or a file is bad, no clip was good enough, or one is enrolled under another name.
     """
     name = checked_name(name)
-    found, embeddings = embed_clips(clips, profile, programs or ChildPrograms(settings))
+    with errors_in_words(), connection, connection.cursor() as cursor:
+        point = operating_point(cursor, voice_model(profile))
+    max_variance = point.max_variance if point else None
+    found, embeddings = embed_clips(clips, profile, max_variance, programs or ChildPrograms(settings))
     for clip in found.clips:
         say(_describe(clip))
+    if point is None:
+        say("Whether a clip holds several voices was not checked: run `channelscribe calibrate` first.")
     if not len(embeddings):
         raise BadInputError(f"No clip is good enough to know {name} by: see the reasons, and record others.")
     name = enroll(connection, name, found, embeddings)
@@ -54,9 +60,15 @@ def enroll_clips(
 
 
 def embed_clips(
-    clips: Sequence[Path], profile: str, programs: Programs
+    clips: Sequence[Path], profile: str, max_variance: float | None, programs: Programs
 ) -> tuple[EnrollmentVoices, npt.NDArray[np.float32]]:
     """Check clips of one voice, and embed those that are good enough.
+
+    Args:
+        clips: recordings in which only this voice speaks.
+        profile: name of the profile whose voice model is used.
+        max_variance: of the model's operating point, by which clips with several voices are refused; None: they aren't.
+        programs: where the clips are looked at.
 
     Returns:
         The clips, with the reasons of those refused, and (n_rows, dim) float32, L2-normalised; no row if all were.
@@ -70,10 +82,11 @@ def embed_clips(
             raise BadInputError(f"There is no file {clip}: give recordings in which only this voice speaks.")
     with programs.results() as out:
         failed: BadInputError | None = None
+        checks = [] if max_variance is None else ["--max-variance", str(max_variance)]
         try:
             programs.run(
                 "channelscribe.stages.enroll_voice",
-                ["--profile", get_profile(profile).name, "--out", str(out), "--", *map(str, clips)],
+                ["--profile", get_profile(profile).name, "--out", str(out), *checks, "--", *map(str, clips)],
                 get_profile(profile).stages["identify_speakers"],
                 failed="The clips could not be looked at",
                 timeout_s=ENROLL_TIMEOUT_S,
