@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from channelscribe import doctor
 from channelscribe.cli import app
+from channelscribe.contracts import Calibration
+from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings, get_settings
+from channelscribe.store.speakers.enrollments import store_calibration
 
 
 @pytest.fixture
@@ -78,6 +81,29 @@ def test_every_engine_of_a_profile_has_its_needs_listed():
     from channelscribe.models import ENGINES
 
     assert set(doctor._NEEDS) == set(ENGINES)
+
+
+def test_a_voice_model_that_nobody_measured_is_a_warning(tmp_path, archive_dsn, archive):
+    def check(profile: str) -> doctor.Check:
+        return doctor.check_voices(Settings(home=tmp_path, archive_dsn=archive_dsn, profile=profile))
+
+    assert check("bundled").detail == "campplus-cn-en-common is calibrated, threshold 0.62"
+    found = check("gpu")
+    assert (found.state, found.remedy) == ("warning", "Run `channelscribe calibrate` (docs/speakers.md).")
+    assert found.detail.startswith("nobody is named or discovered")
+    spec = get_profile("gpu").stages["identify_speakers"]
+    point = {"threshold": 0.5, "margin": 0.1, "max_variance": 0.4, "same_voice": 0.6}
+    known = {"n_speakers": 9, "n_target": 9, "n_impostor": 9, "eer": 0.0, "false_accept_rate": 0.0}
+    store_calibration(archive, Calibration(model=spec.model, revision=spec.revision, **known, **point))
+    assert check("gpu").state == "ok"
+    # As a calibration of an older version left it.
+    with archive, archive.cursor() as cursor:
+        cursor.execute("UPDATE speaker_calibrations SET same_voice = NULL")
+    assert check("gpu").detail.startswith("nobody is discovered")
+
+
+def test_voices_of_an_archive_that_is_not_there_fail(tmp_path, empty_dsn):
+    assert doctor.check_voices(Settings(home=tmp_path, archive_dsn=empty_dsn)).state == "failed"
 
 
 def test_a_network_that_refuses_is_only_a_warning(settings):

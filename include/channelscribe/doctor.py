@@ -91,6 +91,7 @@ def run_checks(settings: Settings) -> list[Check]:
         check_migrations,
         check_models,
         check_model_files,
+        check_voices,
         check_pool,
         check_runtime,
         check_gpu,
@@ -197,6 +198,28 @@ def check_model_files(settings: Settings) -> Check:
     if unknown := [name for name, found in findings if found.state == "unrecorded"]:
         return Check("model files", "warning", f"put there by hand, and never checked: {', '.join(unknown)}", remedy)
     return Check("model files", "ok", f"{len(models)} in {settings.models_dir}")
+
+
+def check_voices(settings: Settings) -> Check:
+    """Is it known of the profile's voice model when two voices are one? Else it names and discovers nobody."""
+    # Here, not above: NumPy costs a tenth of a second, and most commands do without.
+    from channelscribe.store.speakers.labels import operating_point
+
+    try:
+        spec = get_profile(settings.profile).stages["identify_speakers"]
+        with (
+            errors_in_words(),
+            closing(open_connection(archive_dsn(settings))) as connection,
+            connection.cursor() as cursor,
+        ):
+            point = operating_point(cursor, (spec.model, spec.revision))
+    except ChannelscribeError as error:
+        return _failed("voices", error)
+    if point is None or point.same_voice is None:
+        missing = "nobody is named or discovered" if point is None else "nobody is discovered"
+        detail = f"{missing}: how alike voices of {spec.model} must be was not measured"
+        return Check("voices", "warning", detail, "Run `channelscribe calibrate` (docs/speakers.md).")
+    return Check("voices", "ok", f"{spec.model} is calibrated, threshold {point.threshold:.2f}")
 
 
 def check_pool(settings: Settings) -> Check:

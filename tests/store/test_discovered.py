@@ -1,5 +1,7 @@
 """Unknown voices that speak in several videos, over a real archive."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -86,11 +88,15 @@ def test_what_cannot_be_compared_is_left_alone(studio, script, talk, voice, mode
     assert discover(studio.connection, model) == Discovered()
 
 
-def test_without_a_measured_threshold_nobody_is_discovered(studio, talk, model):
-    studio.add(talk("v1", "host"))
-    studio.add(talk("v2", "host"))
-    studio.rows("UPDATE speaker_calibrations SET same_voice = NULL")
-    assert discover(studio.connection, model) == Discovered()
+def test_without_a_measured_threshold_nobody_is_discovered_and_one_line_says_what_to_do(studio, talk, model, caplog):
+    with caplog.at_level(logging.WARNING):
+        discover(studio.connection, model)
+        studio.add(talk("v1", "host"))
+        studio.add(talk("v2", "host"))
+        studio.rows("UPDATE speaker_calibrations SET same_voice = NULL")
+        assert discover(studio.connection, model) == Discovered()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"No speakers are looked for by {model[0]} ({model[1]}): run `channelscribe calibrate`")
 
 
 def test_an_enrolled_voice_is_not_discovered_and_takes_over_what_was(studio, talk, voice, model):

@@ -5,6 +5,7 @@ keep their numbers. A speaker that a person named, merged or split is known by i
 one is by its clips, and is no longer looked for.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ from channelscribe.store.speakers.labels import (
     relabel,
 )
 from channelscribe.store.speakers.names import choose_heirs
+
+logger = logging.getLogger(__name__)
 
 # Seconds of speech below which a cluster's voice is not compared: no shorter ones were measured.
 MIN_SPEECH_S = 8.0
@@ -94,6 +97,11 @@ def discover(connection: Connection, model: tuple[str, str]) -> Discovered:
         lock_voices(cursor, exclusive=True)
         point = operating_point(cursor, model)
         unknown = _read_unknown(cursor, model)
+        if unknown and (point is None or point.same_voice is None):
+            logger.warning(
+                "No speakers are looked for by %s (%s): run `channelscribe calibrate` to measure when voices are one.",
+                *model,
+            )
         groups = _group(unknown, point)
         speakers, n_new = _speakers_of(cursor, unknown, groups)
         wanted = [speakers.get(group) for group in groups]
