@@ -19,6 +19,7 @@ from channelscribe.profiles import get_profile
 from channelscribe.settings import Settings
 from channelscribe.store.connection import archive_dsn, errors_in_words, open_connection
 from channelscribe.store.migrate import pending
+from channelscribe.telemetry.nvml import MIN_COMPUTE_CAPABILITY
 
 State = Literal["ok", "warning", "failed"]
 
@@ -249,7 +250,7 @@ def check_runtime(settings: Settings) -> Check:
 
 
 def check_gpu(settings: Settings) -> Check:
-    """Where the profile asks for GPUs: are those of the settings there, and can containers have them?"""
+    """Where the profile asks for GPUs: are those of the settings there, new enough, and to be had by containers?"""
     from channelscribe.stack.engine import gpus, require_gpu_runtime, resolve_runtime
 
     try:
@@ -262,11 +263,17 @@ def check_gpu(settings: Settings) -> Check:
                 raise MisconfiguredError(
                     f"There is no GPU {gpu}: set CHANNELSCRIBE_GPUS to what `nvidia-smi -L` lists."
                 )
+            name, capability = present[gpu]
+            if capability and capability < MIN_COMPUTE_CAPABILITY:
+                raise MisconfiguredError(
+                    f"{name} has compute capability {_dotted(capability)}: torch has code for "
+                    f"{_dotted(MIN_COMPUTE_CAPABILITY)} (Turing) or newer, so take another, or a profile for the CPU."
+                )
         if resolve_runtime(settings) == "docker":
             require_gpu_runtime()
     except ChannelscribeError as error:
         return _failed("GPU", error)
-    return Check("GPU", "ok", ", ".join(present[gpu] for gpu in settings.gpus))
+    return Check("GPU", "ok", ", ".join(present[gpu].name for gpu in settings.gpus))
 
 
 def check_network(settings: Settings, url: str = "https://www.youtube.com/generate_204") -> Check:
@@ -305,6 +312,10 @@ def _ask(settings: Settings, name: str, question: str, judge: Callable[[str | No
             return judge(row[0] if row else None)
     except ChannelscribeError as error:
         return _failed(name, error)
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _failed(name: str, error: ChannelscribeError) -> Check:

@@ -11,7 +11,7 @@ from channelscribe.code_digest import code_digest
 from channelscribe.errors import MisconfiguredError, TryAgainError
 from channelscribe.settings import Settings
 from channelscribe.stack.embedded import Stack
-from channelscribe.stack.engine import StaleImageError, gpus, image_id, resolve_runtime
+from channelscribe.stack.engine import Gpu, StaleImageError, gpus, image_id, resolve_runtime
 
 
 @pytest.fixture
@@ -113,16 +113,38 @@ def test_the_doctor_looks_for_gpus_only_where_the_profile_asks_for_them(settings
     assert "see what `nvidia-smi` says" in check.remedy.lower()
 
 
-def test_the_gpus_of_the_settings_have_to_be_there(settings, monkeypatch, tmp_path):
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho '0, GPU-aaaa, NVIDIA Thing'\necho '1, GPU-bbbb, NVIDIA Other'\n")
-    program.chmod(0o755)
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """Function that has nvidia-smi print these lines."""
+
+    def make(*lines: str) -> None:
+        program = tmp_path / "nvidia-smi"
+        program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
+        program.chmod(0o755)
+
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert gpus() == {"0": "NVIDIA Thing", "GPU-aaaa": "NVIDIA Thing", "1": "NVIDIA Other", "GPU-bbbb": "NVIDIA Other"}
+    return make
+
+
+def test_the_gpus_of_the_settings_have_to_be_there(settings, nvidia_smi):
+    nvidia_smi("0, GPU-aaaa, 7.5, NVIDIA Thing", "1, GPU-bbbb, [N/A], NVIDIA Other, of two parts")
+    thing, other = Gpu("NVIDIA Thing", (7, 5)), Gpu("NVIDIA Other, of two parts", None)
+    assert gpus() == {"0": thing, "GPU-aaaa": thing, "1": other, "GPU-bbbb": other}
     taken = {"profile": "bundled-cuda", "runtime": "process"}
-    assert doctor.check_gpu(settings(gpus="GPU-bbbb,0", **taken)).detail == "NVIDIA Other, NVIDIA Thing"
+    check = doctor.check_gpu(settings(gpus="GPU-bbbb,0", **taken))
+    assert (check.state, check.detail) == ("ok", "NVIDIA Other, of two parts, NVIDIA Thing")
     check = doctor.check_gpu(settings(gpus="7", **taken))
     assert (check.state, check.detail) == ("failed", "There is no GPU 7")
+
+
+@pytest.mark.parametrize(("capability", "state"), [("6.1", "failed"), ("7.0", "failed"), ("7.5", "ok"), ("12.0", "ok")])
+def test_a_gpu_that_torch_has_no_code_for_is_named(settings, nvidia_smi, capability, state):
+    nvidia_smi(f"0, GPU-aaaa, {capability}, NVIDIA Thing", "1, GPU-bbbb, 5.2, one that is not used")
+    check = doctor.check_gpu(settings(profile="bundled-cuda", runtime="process"))
+    assert check.state == state
+    if state == "failed":
+        assert check.detail == f"NVIDIA Thing has compute capability {capability}"
+        assert check.remedy.startswith("Torch has code for 7.5 (Turing) or newer")
 
 
 def test_the_doctor_looks_at_the_pool(settings, monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from channelscribe.errors import MisconfiguredError
-from channelscribe.telemetry.nvml import NoGpuError, open_gpu, require_gpu
+from channelscribe.telemetry.nvml import MIN_COMPUTE_CAPABILITY, NoGpuError, open_gpu, require_gpu
 
 PROGRAM = """
 from channelscribe.telemetry.nvml import NoGpuError, open_gpu
@@ -89,3 +89,15 @@ def test_without_the_binding_nothing_is_decided(monkeypatch: pytest.MonkeyPatch)
     require_gpu("tiny")
     with pytest.raises(NoGpuError, match="nvidia-ml-py is not installed"), open_gpu():
         pass
+
+
+@pytest.mark.stages
+def test_the_oldest_gpu_is_the_oldest_that_torch_has_code_for() -> None:
+    import torch
+
+    # Of the build, with or without a GPU: `sm_75 sm_80 ...`, the last digit being the minor version.
+    flags = torch._C._cuda_getArchFlags()
+    if flags is None:
+        pytest.skip("torch was built without CUDA")
+    numbers = [flag.removeprefix("sm_") for flag in flags.split() if flag.startswith("sm_")]
+    assert min((int(number[:-1]), int(number[-1])) for number in numbers) == MIN_COMPUTE_CAPABILITY

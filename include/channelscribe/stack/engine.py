@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound
@@ -27,6 +27,13 @@ CODE_LABEL = "channelscribe.code"
 _TIMEOUT_S = 5
 REMOVAL_TIMEOUT_S = 60
 _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+
+
+class Gpu(NamedTuple):
+    """A GPU of this machine: its name, and its compute capability, such as (8, 9); None where the driver has none."""
+
+    name: str
+    compute_capability: tuple[int, ...] | None
 
 
 class StaleImageError(MisconfiguredError):
@@ -126,21 +133,22 @@ def require_gpu_runtime() -> None:
         raise MisconfiguredError(NO_GPU_RUNTIME)
 
 
-def gpus() -> dict[str, str]:
-    """The names of this machine's GPUs, each by its index and by its UUID.
+def gpus() -> dict[str, Gpu]:
+    """This machine's GPUs, each by its index and by its UUID.
 
     Raises:
         MisconfiguredError: there is no driver, or it does not answer.
     """
-    command = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
+    command = ["nvidia-smi", "--query-gpu=index,uuid,compute_cap,name", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise MisconfiguredError(NO_DRIVER) from error
     found = {}
     for line in done.stdout.splitlines():
-        index, uuid, name = (part.strip() for part in line.split(",", 2))
-        found[index] = found[uuid] = name
+        index, uuid, capability, name = (part.strip() for part in line.split(",", 3))
+        numbers = tuple(int(part) for part in capability.split(".") if part.isdigit())
+        found[index] = found[uuid] = Gpu(name, numbers or None)
     return found
 
 

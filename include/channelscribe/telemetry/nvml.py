@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 from channelscribe.errors import MisconfiguredError
 
+# The oldest GPUs that the pinned torch has code for: Turing, of 2018.
+MIN_COMPUTE_CAPABILITY = (7, 5)
+
 
 class NoGpuError(Exception):
     """There is no GPU to ask. Its text is a clause that says why."""
