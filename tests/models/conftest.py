@@ -81,6 +81,25 @@ def use_whisper_models(whisper_models: Path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def text_folders(tmp_path_factory) -> dict[str, Path]:
+    """A folder of each text model of the Qwen family, small and with random weights, which no test changes."""
+    path = Path(__file__).parents[2] / "benchmarks" / "random_text_models.py"
+    published = SimpleNamespace(**runpy.run_path(str(path)))
+    small = {
+        "vocab_size": 420, "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 256,
+    }  # fmt: skip
+    root, result = tmp_path_factory.mktemp("published"), {}
+    for name, more in {"qwen3-0.6b": {"head_dim": 16}, "gte-1.5b": {}}.items():
+        result[name] = root / name
+        published.write(result[name], published.ARCHITECTURES[name], **small, **more)
+        # Had it been run, nobody could miss it.
+        for module in ("modeling_qwen.py", "tokenization_qwen.py"):
+            (result[name] / module).write_text("raise SystemExit('code of the model was run')\n")
+    return result
+
+
+@pytest.fixture(scope="session")
 def ecapa_folder(reading: NDArray[np.float32], dialogue: NDArray[np.float32], tmp_path_factory) -> Path:
     """A folder of the small ECAPA with random weights, below the folder of models where the real one would be."""
     from channelscribe.model_registry import folder_name
