@@ -93,8 +93,7 @@ def test_without_the_binding_nothing_is_decided(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.stages
 def test_the_oldest_gpu_is_the_oldest_that_torch_has_code_for() -> None:
-    import torch
-
+    torch = pytest.importorskip("torch", reason="torch is in the stages' environment")
     # Of the build, with or without a GPU: `sm_75 sm_80 ...`, the last digit being the minor version.
     flags = torch._C._cuda_getArchFlags()
     if flags is None:
