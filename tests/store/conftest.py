@@ -165,7 +165,7 @@ class Script:
             "source_id": self.video_id,
             "url": f"https://www.youtube.com/watch?v={self.video_id}",
             "title": f"Title of {self.video_id}",
-            "channel_url": "https://www.youtube.com/@classics",
+            "channel_url": "https://www.youtube.com/@classics/videos",
             "channel_title": "Classics",
             "published_at": datetime(2026, 1, 1, tzinfo=UTC),
         }

@@ -60,7 +60,7 @@ def test_a_recording_is_all_that_the_archive_has_of_a_video(tale):
     recording = read_recording(tale.connection, "v1")
     assert (recording.video_id, recording.title, recording.channel) == ("v1", "Title of v1", "Classics")
     assert recording.url == "https://www.youtube.com/watch?v=v1"
-    assert (recording.channel_url, recording.published_at) == (CLASSICS, datetime(2026, 1, 1, tzinfo=UTC))
+    assert (recording.channel_url, recording.published_at) == (f"{CLASSICS}/videos", datetime(2026, 1, 1, tzinfo=UTC))
     assert (recording.duration_s, recording.language, recording.word_timing) == (60.0, "en", "interpolated")
     assert recording.voices == (Voice("SPEAKER_00", "Ada Lovelace", 3.0), Voice("SPEAKER_01", None, 60.0))
     # Those that overlap, not the exclusive ones.
@@ -102,15 +102,15 @@ def test_a_channel_is_known_by_title_address_and_handle(tale, script):
     elsewhere = {"channel_url": "https://example.org/feed/", "channel_title": "Feed @classics"}
     tale.add(script(TALE, video_id="v2", video={"published_at": datetime(2026, 2, 1, tzinfo=UTC)}))
     tale.add(script(TALE, video_id="v3", video=elsewhere))
-    tale.add(script(TALE, video_id="v4", video={"channel_url": f"{CLASSICS}/videos", "channel_title": "Other"}))
+    tale.add(script(TALE, video_id="v4", video={"channel_url": f"{CLASSICS}/streams", "channel_title": "Other"}))
 
     def ids(channel):
         return [recording.video_id for recording in recordings_of_channel(tale.connection, channel)]
 
-    assert ids("classics") == ["v2", "v1"]
-    # As when a channel is followed: its bare address stands for its tab of videos, too; a handle for all its tabs.
-    assert ids(CLASSICS) == ids("@Classics") == ["v2", "v1", "v4"]
-    assert ids(CLASSICS + "/videos") == ids("other") == ["v4"]
+    # As when a channel is followed: its bare address stands for its tab of videos; a handle for all its tabs.
+    assert ids("classics") == ids(CLASSICS) == ids(CLASSICS + "/videos") == ["v2", "v1"]
+    assert ids("@Classics") == ["v2", "v1", "v4"]
+    assert ids(CLASSICS + "/streams") == ids("other") == ["v4"]
     assert ids("https://example.org/feed") == ids("HTTPS://EXAMPLE.ORG/feed/") == ["v3"]
     for unknown in ("@class", "@", "feed", "www.youtube.com", "%", "", " ", "\udcff", "\x00"):
         with pytest.raises(BadInputError, match="has no channel") as error:

@@ -406,3 +406,10 @@ def _name(studio, cluster: str, name: str) -> None:
 
 def _names(studio) -> dict[str, str | None]:
     return dict(studio.rows("SELECT cluster, name FROM clusters LEFT JOIN speakers USING (speaker_id)"))
+
+
+def test_what_was_fetched_by_an_older_name_of_its_channel_makes_no_second_channel(studio, script):
+    studio.add(script(TWO))
+    older = {"channel_url": "http://m.youtube.com/@Classics/videos/?si=x"}
+    studio.add(script(TWO, video_id="v2", video=older))
+    assert studio.rows("SELECT url FROM channels") == [("https://www.youtube.com/@classics/videos",)]

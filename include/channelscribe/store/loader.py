@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
+from channelscribe.channels.source import normalise_channel
 from channelscribe.contracts import Manifest, Word
 from channelscribe.errors import BadInputError, TryAgainError
 from channelscribe.profiles import Profile
@@ -183,7 +184,8 @@ def _identify(cursor: Cursor, video_id: str, profile: Profile) -> int:
 
 
 def _channel(cursor: Cursor, record: VideoRecord) -> int:
-    url, title = clean(record.video.channel_url), clean(record.video.channel_title)
+    # What was fetched long ago may have an older form of the channel's URL.
+    url, title = clean(normalise_channel(record.video.channel_url)), clean(record.video.channel_title)
     cursor.execute("INSERT INTO channels (url, title) VALUES (%s, %s) ON CONFLICT (url) DO NOTHING", (url, title))
     cursor.execute("UPDATE channels SET title = %s WHERE url = %s AND title <> %s", (title, url, title))
     cursor.execute("SELECT channel_id FROM channels WHERE url = %s", (url,))
