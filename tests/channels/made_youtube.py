@@ -159,6 +159,7 @@ class MadeYoutube:
             "watch": lambda: self._watch(query["v"][0]),
             "@made/videos": self._channel,
             f"channel/{CHANNEL_ID}/videos": self._channel,
+            "c/Made/videos": self._channel,
             "youtubei/v1/player": lambda: self._player(json.loads(body)["videoId"]),
             "youtubei/v1/browse": lambda: self._more(int(json.loads(body)["continuation"])),
         }

@@ -374,3 +374,17 @@ def test_a_channel_that_is_followed_by_another_name_is_not_listed_twice(
     assert poll_into_archive(job.archive, URL, Request()) == 40
     unfollow(job.archive, URL)
     assert poll_into_archive(job.archive, by_id, Request()) == 40
+
+
+def test_a_channel_is_known_by_its_id_whatever_it_is_called(job: Job, youtube: Any, video: Any) -> None:
+    """The site tells its id and handle, never its older names."""
+    youtube.videos = [video("one00000001")]
+    by_name = "https://www.youtube.com/c/Made/videos"
+    for url in (by_name, URL):
+        follow(job.archive, url, ChannelOptions())
+    assert poll_into_archive(job.archive, by_name, Request()) == 1
+    with pytest.raises(BadInputError, match=rf"^{URL} is followed as {by_name} already"):
+        poll_into_archive(job.archive, URL, Request())
+    assert poll_into_archive(job.archive, by_name, Request()) == 0
+    unfollow(job.archive, by_name)
+    assert poll_into_archive(job.archive, URL, Request()) == 1

@@ -1,6 +1,6 @@
 import pytest
 
-from channelscribe.channels.source import normalise_channel, other_names
+from channelscribe.channels.source import SiteNames, normalise_channel, site_names
 from channelscribe.errors import BadInputError
 
 CHANNEL_ID, PLAYLIST_ID = "UCaB3dEfGh1jKlMn0pQrSt_-", "PL" + "aB3_-" * 6
@@ -103,5 +103,5 @@ def test_password_is_refused_and_not_repeated() -> None:
     ],
 )
 def test_a_channel_of_youtube_has_other_names(url: str, others: list[str]) -> None:
-    assert other_names(url, CHANNEL_ID, "@Made") == others
-    assert other_names(url, None, None) == []
+    assert site_names(url, CHANNEL_ID, "@Made") == SiteNames(CHANNEL_ID if others else None, tuple(others))
+    assert site_names(url, None, None) == SiteNames()

@@ -7,6 +7,7 @@ import pytest
 
 from channelscribe.channels.options import ChannelOptions
 from channelscribe.channels.polling import Answers, Listing
+from channelscribe.channels.source import SiteNames
 from channelscribe.contracts import Availability, ListedVideo, Video
 from channelscribe.errors import BadInputError
 from channelscribe.store import channels as store
@@ -256,3 +257,17 @@ def test_a_first_poll_of_thousands_is_kept_whole(archive: Any) -> None:
     many = [f"v{number:05}" for number in range(5000)]
     assert listed.record_listing(archive, FEED, poll(*many)) == 5000
     assert names(archive) == many
+
+
+def test_another_tab_of_a_channel_is_another_channel(archive: Any) -> None:
+    videos, streams, renamed = (
+        f"https://www.youtube.com/{page}" for page in ("c/A/videos", "c/A/streams", "@a/videos")
+    )
+    names = SiteNames("UCa")
+    for url in (videos, streams, renamed):
+        store.follow(archive, url, ChannelOptions())
+    for url in (videos, streams, videos):
+        store.require_one_name(archive, url, names)
+    with pytest.raises(BadInputError, match=f"is followed as {videos} already"):
+        store.require_one_name(archive, renamed, names)
+    store.require_one_name(archive, renamed, SiteNames("UCb"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from channelscribe.channels.addresses import only_public_addresses
 from channelscribe.channels.identity import clean_title, source_id_of_feed_item, source_id_of_url, video_id_of
-from channelscribe.channels.source import other_names
+from channelscribe.channels.source import SiteNames, site_names
 from channelscribe.channels.ytdlp import base_options, is_not_yet_available, translate
 from channelscribe.contracts import Availability, Kind, ListedVideo, Video
 from channelscribe.errors import TryAgainError, UnavailableError
@@ -39,7 +39,7 @@ def list_channel(
     channel_url: str,
     known_ids: Collection[str] = (),
     max_items: int = MAX_ITEMS,
-    check_names: Callable[[list[str]], None] = lambda _: None,
+    check_names: Callable[[SiteNames], None] = lambda _: None,
 ) -> tuple[list[ListedVideo], bool]:
     """List a channel's items: those of a YouTube channel, a playlist, a podcast feed, or one single video.
 
@@ -50,7 +50,7 @@ def list_channel(
         known_ids: items that need not be listed again; where the newest are listed first, reading ends behind
             `KNOWN_IN_A_ROW` of them in a row.
         max_items: how much of the listing is read, from its start.
-        check_names: gets what else the channel is called (`source.other_names`) before its items are read, and raises
+        check_names: gets how the site knows the channel (`source.site_names`) before its items are read, and raises
             where it is not to be listed.
 
     Returns:
@@ -70,7 +70,7 @@ def list_channel(
             result = _unprocessed(downloader, channel_url)
             if result is None:
                 return [], True
-            check_names(other_names(channel_url, result.get("channel_id"), result.get("uploader_id")))
+            check_names(site_names(channel_url, result.get("channel_id"), result.get("uploader_id")))
             listing = _Listing(downloader, channel_url, clean_title(_first(result, "title", "channel", "uploader")))
             known = known_ids if _NEWEST_FIRST.fullmatch(channel_url) else ()
             found, to_end = _read(listing.videos(result), known, max_items)

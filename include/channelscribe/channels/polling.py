@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from channelscribe.channels.listing import list_channel, look_up
 from channelscribe.channels.options import ChannelOptions
 from channelscribe.channels.pacing import wait_for_turn
+from channelscribe.channels.source import SiteNames
 from channelscribe.contracts import ListedVideo, Video
 from channelscribe.errors import ChannelscribeError, RateLimitedError
 from channelscribe.settings import get_settings
@@ -54,7 +55,7 @@ def list_pages(
     known_ids: Collection[str],
     *,
     whole: bool,
-    check_names: Callable[[list[str]], None] = lambda _: None,
+    check_names: Callable[[SiteNames], None] = lambda _: None,
 ) -> Listing:
     """Read a channel's pages.
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit, urlunsplit
 
 from channelscribe.errors import BadInputError
@@ -15,6 +16,19 @@ _YOUTUBE_CHANNEL = re.compile(r"/(@[^/]{1,200}|(?:channel|c|user)/[^/]{1,100})(?
 # Their query says where a link was shared. That of other tabs may say what they show.
 _PLAIN_TABS = ("videos", "shorts", "streams")
 _HOW_TO_WRITE = "Give an http(s) URL, a YouTube handle such as @handle, or the id of a YouTube channel or playlist."
+
+
+@dataclass(frozen=True)
+class SiteNames:
+    """How a site knows a page of a channel.
+
+    Args:
+        channel_id: the channel's id there, such as ``UC…``.
+        others: canonical URLs of the same page by other names.
+    """
+
+    channel_id: str | None = None
+    others: tuple[str, ...] = ()
 
 
 def normalise_channel(text: str) -> str:
@@ -48,20 +62,21 @@ def normalise_channel(text: str) -> str:
     return _normalise_url(given)
 
 
-def other_names(url: str, channel_id: str | None, handle: str | None) -> list[str]:
+def site_names(url: str, channel_id: str | None, handle: str | None) -> SiteNames:
     """What else a page of a YouTube channel is called, once the site has told the channel's id and handle.
 
     Args:
-        url: canonical URL; of anything but a tab of a YouTube channel there are no other names.
+        url: canonical URL; anything but a tab of a YouTube channel has neither an id nor other names.
         channel_id: such as ``UC…``.
         handle: such as ``@handle``.
     """
     page = _YOUTUBE_CHANNEL.fullmatch(url.removeprefix(_YOUTUBE))
     if page is None:
-        return []
+        return SiteNames()
     names = [f"channel/{channel_id}" if channel_id else None, handle.lower() if handle else None]
     tab = page.group(2) or "videos"
-    return [other for name in names if name and (other := f"{_YOUTUBE}/{name}/{tab}") != url]
+    others = tuple(other for name in names if name and (other := f"{_YOUTUBE}/{name}/{tab}") != url)
+    return SiteNames(channel_id, others)
 
 
 def _normalise_url(given: str) -> str:

@@ -1,6 +1,6 @@
 """The channels that are followed, and how their polls went."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +9,7 @@ from psycopg2.extras import Json
 
 from channelscribe.channels.options import ChannelOptions
 from channelscribe.channels.patience import FIRST, MOST
+from channelscribe.channels.source import SiteNames
 from channelscribe.errors import BadInputError
 from channelscribe.store.connection import Connection, Cursor, errors_in_words
 from channelscribe.store.staging import clean
@@ -132,25 +133,33 @@ def get_channel(connection: Connection, url: str) -> Channel:
     return _channel(row) if row else _channel((url, url, False, False, False, {}, None, False, None, None))
 
 
-def require_one_name(connection: Connection, url: str, others: Collection[str]) -> None:
+def require_one_name(connection: Connection, url: str, names: SiteNames) -> None:
     """Refuse to poll a channel that is followed by another name: all of it would be listed twice.
 
-    Of two that are followed, the one that the archive has known longer is polled.
+    Of several that are followed, the one that the archive has known longest is polled. A site has more names for a
+    channel than it tells: those that were polled before are known by the channel's id, which is kept with each.
 
     Args:
         connection: to the archive.
         url: canonical URL.
-        others: what else the channel is called.
+        names: how the site knows the channel.
 
     Raises:
-        BadInputError: it is followed by one of these.
+        BadInputError: it is followed by another name.
     """
     with errors_in_words(), connection, connection.cursor() as cursor:
+        given = {"url": url, "id": names.channel_id, "others": list(names.others)}
         cursor.execute(
-            "SELECT o.url FROM channels o LEFT JOIN channels c ON c.url = %s AND c.followed "
-            "WHERE o.url = ANY(%s) AND o.followed AND (c.channel_id IS NULL OR o.channel_id < c.channel_id) "
+            "UPDATE channels SET site_channel_id = coalesce(%(id)s, site_channel_id) WHERE url = %(url)s", given
+        )
+        # An id is that of all tabs, and another tab is another channel: the end of the URL.
+        cursor.execute(
+            "SELECT o.url FROM channels o LEFT JOIN channels c ON c.url = %(url)s AND c.followed "
+            "WHERE o.followed AND (c.channel_id IS NULL OR o.channel_id < c.channel_id) "
+            "AND (o.url = ANY(%(others)s) OR o.url <> %(url)s AND o.site_channel_id = %(id)s "
+            "AND substring(o.url FROM '[^/]*$') = substring(%(url)s FROM '[^/]*$')) "
             "ORDER BY o.channel_id LIMIT 1",
-            (url, list(others)),
+            given,
         )
         if row := cursor.fetchone():
             raise BadInputError(f"{url} is followed as {row[0]} already: name it so, and remove the other.")

@@ -12,6 +12,9 @@ branch_labels = None
 depends_on = None
 
 STATEMENTS = (
+    "ALTER TABLE channels ADD COLUMN site_channel_id text",
+    "COMMENT ON COLUMN channels.site_channel_id IS "
+    "'Id of a YouTube channel, as its latest poll gave it: the same in all names that the channel has.'",
     # Of several rows with one name the oldest is kept; of those that are followed it has the options of the oldest.
     # What the file says goes before that.
     """
