@@ -21,7 +21,7 @@ DAG is paused waits, too.
 
 | param | meaning |
 | --- | --- |
-| `channels` | URLs or @handles; if empty, all followed channels with the option `backfill` |
+| `channels` | URLs, or @handles or ids of YouTube; if empty, all followed channels with the option `backfill` |
 | `limit` | videos of each channel in this run; if empty, as the option `backfill` says |
 
 For example, 50 videos now of a channel that need not be followed:

@@ -19,7 +19,7 @@ speaker gives every word to one voice, invents nothing on silence, and needs no 
 
 | param | meaning |
 | --- | --- |
-| `channels` | URLs (YouTube channels, playlists, podcast feeds...) or @handles; if empty, all that are followed |
+| `channels` | URLs (channels, playlists, podcast feeds...), or @handles or ids of YouTube; if empty, all followed |
 | `limit` | new videos taken of each channel |
 | `newest_first` | take the newest; the oldest if false |
 | `since` | leave out what was published before this day (UTC) |

@@ -19,7 +19,7 @@ those of another: docs/reprocess.md.
 
 | param | meaning |
 | --- | --- |
-| `channels` | URLs or @handles; if empty, the whole archive |
+| `channels` | URLs, or @handles or ids of YouTube; if empty, the whole archive |
 | `since` | leave out what was published before this day (UTC) |
 | `stages` | stages to do again although their results are there; if empty, what is missing |
 | `profile` | which engine and model does each stage |

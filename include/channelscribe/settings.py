@@ -33,7 +33,7 @@ class Settings(BaseSettings):
         None, description="Python of the stages' environment; the one that `make setup` made if unset."
     )
     channels: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Channels that the daily run polls, separated by commas: URLs or YouTube @handles."
+        (), description="Channels that the daily run polls, separated by commas: URLs, or @handles or ids of YouTube."
     )
     limit: int = Field(10, ge=1, le=1000, description="New videos taken of each channel in one run.")
     profile: str = Field("bundled", description="Profile that names the engine and model of every stage.")

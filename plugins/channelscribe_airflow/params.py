@@ -5,18 +5,19 @@ from airflow.sdk import Param
 from channelscribe.profiles import PROFILES
 
 # What can't be a channel is refused where it is given, the rest by the run's first task.
-_CHANNEL = {"type": "string", "pattern": r"^\s*(@|[hH][tT][tT][pP][sS]?://)"}
+_YOUTUBE_ID = r"(UC[A-Za-z0-9_-]{22}|PL[A-Za-z0-9_-]{10,64})"
+_CHANNEL = {"type": "string", "pattern": rf"^\s*(@|[hH][tT][tT][pP][sS]?://|{_YOUTUBE_ID}\s*$)"}
 
 
 def channels(without: str) -> Param:
-    """URLs and handles, and what is meant without any."""
+    """URLs, handles and ids, and what is meant without any."""
     return Param(
         [],
         type="array",
         items=_CHANNEL,
         maxItems=1000,
         title="Channels",
-        description=f"URLs or YouTube @handles, one per line. Without any, {without}",
+        description=f"URLs, or @handles or ids of YouTube, one per line. Without any, {without}",
     )
 
 

@@ -111,7 +111,9 @@ def status() -> None:
 
 @app.command(epilog="Example: `channelscribe ingest https://www.youtube.com/@handle --limit 5`")
 def ingest(
-    channel: Annotated[str, typer.Argument(help="URL of a channel, playlist, feed or video, or a YouTube @handle.")],
+    channel: Annotated[
+        str, typer.Argument(help="URL of a channel, playlist, feed or video, or an @handle or id of YouTube.")
+    ],
     limit: Annotated[int | None, typer.Option(min=1, max=1000, help="New videos to take; the newest.")] = None,
     profile: Annotated[str | None, typer.Option(help="Profile that names the models.")] = None,
 ) -> None:
