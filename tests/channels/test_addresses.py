@@ -107,13 +107,11 @@ def test_a_redirect_to_this_machine_is_refused(site: Any, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def proxy(site: Any, monkeypatch: pytest.MonkeyPatch, guarded: None) -> Any:
-    """The site as a proxy: it gets whole URLs. Of the names, this machine knows one."""
+    """The site as a proxy: it gets whole URLs. This machine is asked for no name, whatever it would say."""
 
     def resolve(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
-        if str(host).endswith("only-the-proxy.example"):
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        known = {"intranet.example": "10.0.0.5", "public.example": "93.184.216.34"}
-        return resolve_really(known.get(host, host), port, *arguments, **options)
+        assert host == "127.0.0.1" or options.get("flags") == socket.AI_NUMERICHOST, f"{host} was resolved"
+        return resolve_really(host, port, *arguments, **options)
 
     resolve_really = addresses._resolve
     monkeypatch.setattr(addresses, "_resolve", resolve)
@@ -141,7 +139,8 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         "a.localhost",
         "localhost.",
         "169.254.169.254",
-        "intranet.example",
+        "intranet",
+        "a.b\u3002localhost",
     ],
 )
 @pytest.mark.usefixtures("library")
@@ -153,7 +152,7 @@ def test_no_proxy_is_asked_for_a_private_address(proxy: Any, tmp_path: Any, host
     assert proxy.requests == []
 
 
-@pytest.mark.parametrize("host", ["public.example", "only-the-proxy.example", "93.184.216.34"])
+@pytest.mark.parametrize("host", ["public.example", "93.184.216.34"])
 @pytest.mark.usefixtures("library")
 def test_a_proxy_is_asked_for_what_may_be_of_the_internet(proxy: Any, host: str) -> None:
     url = f"http://{host}/feed.xml"
@@ -170,6 +169,18 @@ def test_no_proxy_is_asked_for_a_private_address_that_a_site_redirects_to(proxy:
     with pytest.raises(BadInputError, match="leads to this machine"):
         list_channel(url)
     assert {path for path, _ in proxy.requests} == {url}
+
+
+@pytest.mark.usefixtures("guarded")
+def test_without_a_proxy_a_name_without_a_dot_is_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with only_public_addresses():
+        addresses._require_public("http://intranet/")
+        for url in ("http://a.localhost/", "http://127.1/"):
+            with pytest.raises(PrivateAddressError):
+                addresses._require_public(url)
 
 
 def test_no_ffmpeg_is_started_for_a_stream(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

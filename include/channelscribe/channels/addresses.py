@@ -5,10 +5,10 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.error import URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import OpenerDirector, getproxies
 
 from channelscribe.errors import BadInputError
@@ -30,7 +30,8 @@ def only_public_addresses() -> Iterator[None]:
 
     At the resolving of names, by which every connection is made: a check of the URL beforehand would not see a name
     that stands for another address the next time. Behind a proxy only the proxy's name is resolved, so the URL of each
-    request and redirect is checked, too; a name that is not known here is the proxy's to resolve.
+    request and redirect is checked, too. What a name of the internet stands for is the proxy's to know and to refuse:
+    asked here, it would be told to resolvers that the proxy is there to avoid, and some answer addresses of their own.
     """
     settings = get_settings()
     if settings.allow_private_addresses:
@@ -38,12 +39,12 @@ def only_public_addresses() -> Iterator[None]:
         return
     socket.getaddrinfo = _public
     _check_requests()
-    before: tuple[Settings | None, set[Any]] = getattr(_guarded, "settings", None), getattr(_guarded, "checked", set())
-    _guarded.settings, _guarded.checked = settings, set()
+    before: Settings | None = getattr(_guarded, "settings", None)
+    _guarded.settings = settings
     try:
         yield
     finally:
-        _guarded.settings, _guarded.checked = before
+        _guarded.settings = before
 
 
 def refuse_private(error: BaseException, source: str) -> BadInputError | None:
@@ -98,25 +99,37 @@ def _check_first(
 
 
 def _require_public(url: str) -> None:
-    """Refuse a URL whose host is this machine's or a private network's, as far as that can be told here."""
-    if getattr(_guarded, "settings", None) is None:
+    """Refuse a URL whose host is this machine's or a private network's, as far as the URL alone tells it."""
+    settings: Settings | None = getattr(_guarded, "settings", None)
+    if settings is None:
         return
     try:
         parts = urlsplit(url)
-        host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
+        host, port = _as_asked_for(parts.hostname or ""), parts.port or _PORTS.get(parts.scheme)
     except ValueError:
         return  # nothing can be asked for by it
-    if not host or (host, port) in _guarded.checked:
+    if not host or _is_allowed(host, port, settings):
         return
-    if host.endswith(".localhost"):  # by RFC 6761; not every machine resolves it
-        raise PrivateAddressError(f"{host} is not an address of the internet")
     try:
-        _public(host, port)
+        _public(host, port, flags=socket.AI_NUMERICHOST)  # an address in any notation; no resolver is asked
     except PrivateAddressError:
         raise
     except (OSError, UnicodeError):
-        pass
-    _guarded.checked.add((host, port))
+        # By RFC 6761, and not every machine resolves it; a name of one label is of this machine or its networks.
+        if host.endswith(".localhost") or ("." not in host and _has_proxy(settings)):
+            raise PrivateAddressError(f"{host} is not an address of the internet") from None
+
+
+def _as_asked_for(host: str) -> str:
+    """A host as it is sent: in ASCII, where several letters and dots become the same."""
+    host = unquote(host)
+    with suppress(UnicodeError):
+        host = host.encode("idna").decode()
+    return host.lower().rstrip(".")
+
+
+def _has_proxy(settings: Settings) -> bool:
+    return bool(settings.proxy) or any(url for scheme, url in getproxies().items() if scheme != "no")
 
 
 def _is_allowed(host: Any, port: Any, settings: Settings) -> bool:
