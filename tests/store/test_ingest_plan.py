@@ -145,6 +145,22 @@ def test_an_item_that_cannot_be_looked_up_fails_no_poll(archive: Any, feed: Feed
     assert chosen(archive, url) == (["b", "a"], 0)
 
 
+def test_what_may_be_too_old_waits_until_it_was_asked_for_its_date(
+    archive: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("channelscribe.store.listed.MAX_DATE_LOOKUPS", 2)
+    url, request = feed.url + "/feed", Request(since=date(2026, 8, 2))
+    feed.items = [("e", ""), ("d", ""), ("c", ""), ("b", DAYS[0]), ("a", DAYS[2])]
+    feed.item_status = dict.fromkeys("edc", 400)  # none of them has a date to tell
+    poll_into_archive(archive, url, request)
+    plan = choose_videos(archive, settings(), [url], request, 1000)
+    assert [video.title for video in plan.chosen] == ["e", "d", "b"]
+    assert (plan.skipped, plan.n_waiting) == ({"waits for its date": 1, "too old": 1}, 1)
+    assert chosen(archive, url) == (["e", "d", "c", "b", "a"], 0)
+    poll_into_archive(archive, url, request)
+    assert chosen(archive, url, request) == (["e", "d", "c", "b"], 0)
+
+
 def test_a_refusal_while_looking_up_keeps_the_listing_and_waits(archive: Any, feed: Feed) -> None:
     url = feed.url + "/feed"
     feed.items = [("b", ""), ("a", DAYS[0])]

@@ -208,7 +208,9 @@ def choose_videos(
         options = channel.options
         n_listed += len(listed)
         n_unavailable += sum(one.availability != "public" for one in listed)
-        wanted = _wanted(listed, options, request, loaded.union(chosen))
+        found = _wanted(listed, options, request, loaded.union(chosen))
+        undated = _undated(connection, url, options, request)
+        wanted = [video for video in found if video.video_id not in undated]
         # What fails again and again must not hold up the rest.
         wanted.sort(key=lambda video: video.video_id in failing)
         limit = request.limit or (options.backfill if request.backfill else options.limit) or settings.limit
@@ -216,10 +218,11 @@ def choose_videos(
         free = [video for video in wanted if video.video_id not in busy]
         taken = [] if held else free[: min(1 if url in blocked else limit, most - len(chosen))]
         waiting = {video.video_id: held or "waits for the next run" for video in free[len(taken) :]}
+        waiting |= dict.fromkeys(undated.intersection(video.video_id for video in found), "waits for its date")
         chosen |= {video.video_id: video.model_copy(update={"language": options.language}) for video in taken}
         left = [one for one in listed if one.video.video_id not in chosen]
         skipped.update(_why_not(one, options, loaded, busy, waiting) for one in left)
-        shares[url] = Share(limit, len(taken), len(wanted) - len(taken), channel.polled_to_end, held)
+        shares[url] = Share(limit, len(taken), len(found) - len(taken), channel.polled_to_end, held)
     return Plan(list(chosen.values()), n_listed, n_unavailable, shares, dict(skipped.most_common()))
 
 
@@ -235,6 +238,13 @@ def _wanted(
         newest_first=options.newest_first if request.newest_first is None else request.newest_first,
         since=request.since or options.since,
     )
+
+
+def _undated(connection: Connection, url: str, options: ChannelOptions, request: Request) -> set[str]:
+    """Items that may be too old: a later poll asks for the dates that their listing did not give."""
+    if not (request.since or options.since):
+        return set()
+    return {video.video_id for video in without_date(connection, url, every=True)}
 
 
 def _held(channel: Channel, blocked: Mapping[str, datetime]) -> str | None:

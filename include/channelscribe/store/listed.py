@@ -59,15 +59,18 @@ def due_for_recheck(connection: Connection, url: str) -> list[Video]:
         return [_video(row) for row in cursor]
 
 
-def without_date(connection: Connection, url: str) -> list[Video]:
-    """Items of a channel, the newest first, that were listed without a date, and not asked for one yet, nor loaded."""
+def without_date(connection: Connection, url: str, *, every: bool = False) -> list[Video]:
+    """Items of a channel, the newest first, that were listed without a date, and not asked for one yet, nor loaded.
+
+    As many as one poll asks for, or every one.
+    """
     query = (
         f"SELECT {_VIDEO} {_OF_CHANNEL} AND l.published_at IS NULL AND NOT l.date_asked "  # noqa: S608
         "AND l.availability = 'public' AND NOT EXISTS (SELECT FROM videos v WHERE v.video_id = l.video_id) "
         "ORDER BY i.place DESC LIMIT %(most)s"
     )
     with errors_in_words(), connection, connection.cursor() as cursor:
-        cursor.execute(query, {"url": url, "most": MAX_DATE_LOOKUPS})
+        cursor.execute(query, {"url": url, "most": None if every else MAX_DATE_LOOKUPS})
         return [_video(row) for row in cursor]
 
 
