@@ -183,6 +183,7 @@ def test_channel_filters_by_title_url_and_handle(studio, script):
         return {hit.video_id for hit in search(studio.connection, "spring", axis(0), MODEL, channel=channel)}
 
     assert found("classics") == found("@classics") == found("https://www.youtube.com/@classics/videos/") == {"v1"}
+    assert found("https://youtube.com/@Classics") == found("https://m.youtube.com/@classics/videos?si=x") == {"v1"}
     assert found("Other_") == found("https://example.org/feed.xml") == {"v2"}
     assert found("OtherX") == found("%") == found("@class") == set()
 

@@ -1,12 +1,15 @@
 """What a search's filters let through: resolved to videos and speakers first, then a condition on each chunk."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from psycopg2 import sql
 
+from channelscribe.channels.source import normalise_channel
+from channelscribe.errors import BadInputError
 from channelscribe.store.connection import Cursor
 
 IN_CHUNK = "k.video_id = c.video_id AND k.utterance_index BETWEEN c.first_utterance AND c.last_utterance"
@@ -15,7 +18,7 @@ SPEAKER_IS = "(lower(k.label) = lower(%(speaker)s) OR lower(k.cluster) = lower(%
 
 # Of a video `v` and its channel `n`.
 VIDEO_FILTERS = {
-    "channel": "(lower(n.title) = lower(%(channel)s) OR lower(rtrim(n.url, '/')) = lower(rtrim(%(channel)s, '/')) "
+    "channel": "(lower(n.title) = lower(%(channel)s) OR lower(rtrim(n.url, '/')) = lower(rtrim(%(channel_url)s, '/')) "
     "OR strpos(lower(n.url) || '/', '/' || lower(%(channel)s) || '/') > 0)",
     "video": "(v.video_id = %(video)s OR v.url = %(video)s)",
     "since": "v.published_at >= %(since)s::date::timestamp AT TIME ZONE 'UTC'",
@@ -97,6 +100,15 @@ class Narrowing:
         return sql.SQL("true" if self.few else f"{{}} AND {_SPEAKS}").format(self.of_videos("c"))
 
 
+def channel_names(channel: str | None) -> dict[str, str | None]:
+    """The parameters of the filter by channel: what was given, and the URL that it stands for."""
+    url = channel
+    if channel is not None:
+        with suppress(BadInputError):
+            url = normalise_channel(channel)
+    return {"channel": channel, "channel_url": url}
+
+
 def narrow(
     cursor: Cursor,
     *,
@@ -107,8 +119,8 @@ def narrow(
     until: date | None,
 ) -> Narrowing:
     """Look up what filters mean; those that are None let all through."""
-    given = {"channel": channel, "video": video, "since": since, "until": until}
-    conditions = [VIDEO_FILTERS[name] for name, value in given.items() if value is not None]
+    given = {**channel_names(channel), "video": video, "since": since, "until": until}
+    conditions = [condition for name, condition in VIDEO_FILTERS.items() if given[name] is not None]
     videos: set[str] | None = None
     if conditions:
         statement = "SELECT v.video_id FROM videos v JOIN channels n USING (channel_id) WHERE {}"

@@ -1,7 +1,7 @@
 """Why a search may have found nothing: the archive is empty, or nobody and nothing has the name that was asked for."""
 
 from channelscribe.store.connection import Connection, errors_in_words
-from channelscribe.store.search.narrowing import VIDEO_FILTERS
+from channelscribe.store.search.narrowing import VIDEO_FILTERS, channel_names
 
 # Over the tables that hold the names: far fewer rows than utterances.
 _KNOWN_SPEAKER = """
@@ -22,14 +22,14 @@ def unknown_names(connection: Connection, speaker: str | None, channel: str | No
     sentences = []
     if speaker is not None and not _ask(connection, _KNOWN_SPEAKER, speaker=speaker):
         sentences.append(f"Nobody is known as {speaker!r}: `channelscribe speakers` lists who is.")
-    if channel is not None and not _ask(connection, _KNOWN_CHANNEL, channel=channel):
+    if channel is not None and not _ask(connection, _KNOWN_CHANNEL, **channel_names(channel)):
         sentences.append(f"No channel is known as {channel!r}: `channelscribe channels list` lists them.")
     if video is not None and not _ask(connection, _KNOWN_VIDEO, video=video):
         sentences.append(f"No video has the id or URL {video!r}: `channelscribe videos` lists them.")
     return sentences
 
 
-def _ask(connection: Connection, question: str, **names: str) -> bool:
+def _ask(connection: Connection, question: str, **names: str | None) -> bool:
     with errors_in_words(), connection, connection.cursor() as cursor:
         cursor.execute(question, names)
         row = cursor.fetchone()
