@@ -29,7 +29,7 @@ class StageDefinition:
 STAGES: Mapping[str, StageDefinition] = MappingProxyType(
     {
         "fetch_audio": StageDefinition(),
-        "diarize": StageDefinition(inputs=("fetch_audio",), version=3),
+        "diarize": StageDefinition(inputs=("fetch_audio",), version=4),
         "transcribe": StageDefinition(inputs=("fetch_audio", "diarize"), version=2),
         "identify_speakers": StageDefinition(inputs=("fetch_audio", "diarize", "transcribe"), version=2),
         "embed_text": StageDefinition(inputs=("identify_speakers",)),

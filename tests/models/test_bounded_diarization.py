@@ -22,12 +22,15 @@ def model(segmentation_weights: Path):
 
 @pytest.fixture(scope="module")
 def pipeline(model):
-    from channelscribe.models.bounded_diarization import BoundedDiarization, ThinnedAgglomerativeClustering
+    from channelscribe.models.bounded_diarization import (
+        BoundedDiarization,
+        SharedStreams,
+        ThinnedAgglomerativeClustering,
+    )
     from channelscribe.models.campplus import DIMENSION, CampPlus
 
-    return BoundedDiarization(
-        model, CampPlus("cpu"), DIMENSION, ThinnedAgglomerativeClustering(metric="cosine"), batch_size=4
-    )
+    clustering = ThinnedAgglomerativeClustering(metric="cosine")
+    return BoundedDiarization(model, SharedStreams(CampPlus("cpu"), clustering), DIMENSION, clustering, batch_size=4)
 
 
 def windows_of(data: NDArray[np.float32]):

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 pytestmark = pytest.mark.stages
 
-ENCODERS = ("campplus", "wespeaker")
 N_FRAMES = 589
 
 
@@ -20,16 +19,11 @@ def as_long_recordings(monkeypatch) -> None:
     monkeypatch.setattr(voice_streams, "_ENOUGH_BASES", 4)
 
 
-@pytest.fixture(scope="module", params=ENCODERS)
-def encoder(request, community_folder: Path):
-    from pyannote.audio import Model
-
+@pytest.fixture(scope="module")
+def encoder():
     from channelscribe.models.campplus import CampPlus
-    from channelscribe.models.diarization import WeSpeaker
 
-    if request.param == "campplus":
-        return CampPlus("cpu")
-    return WeSpeaker(Model.from_pretrained(community_folder, subfolder="embedding").eval(), batch_size=4)
+    return CampPlus("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +51,9 @@ def by_itself(encoder, waveform: NDArray[np.float32], mask: NDArray[np.bool_], w
     piece = waveform[window * 16000 :][:160_000]
     mask = mask[: round(len(mask) * len(piece) / 160_000)]
     with torch.inference_mode():
-        if encoder.one_voice:
-            features = encoder.features(piece)
-            heard = torch.from_numpy(mask[np.arange(len(features)) * len(mask) // len(features)])
-            return np.asarray(encoder.embed([features[heard]])[0])
-        weights = torch.from_numpy(mask[None].astype(np.float32))
-        return np.asarray(encoder._network(torch.from_numpy(piece)[None, None], weights=weights)[0])
+        features = encoder.features(piece)
+        heard = torch.from_numpy(mask[np.arange(len(features)) * len(mask) // len(features)])
+        return np.asarray(encoder.embed([features[heard]])[0])
 
 
 def embed_some(encoder, waveform, masks, chosen) -> NDArray[np.float32]:
@@ -106,8 +97,8 @@ def test_those_of_bases_are_those_of_each_speaker_by_itself(encoder, dialogue, m
         cosine(embedded[base, speaker], by_itself(encoder, dialogue, masks[base, speaker], base))
         for base, speaker in pairs
     ]
-    # An audio's last window is filled up differently, and WeSpeaker's masks are rounded to its frames of 80 ms.
-    assert min(likeness) >= (0.95 if encoder.one_voice else 0.85) and np.median(likeness) >= 0.99
+    # An audio's last window is filled up differently.
+    assert min(likeness) >= 0.95 and np.median(likeness) >= 0.99
 
 
 def test_a_short_recording_has_more_bases(encoder) -> None:
@@ -115,14 +106,11 @@ def test_a_short_recording_has_more_bases(encoder) -> None:
 
     assert base_windows(encoder, 1) == [0]
     assert base_windows(encoder, 7) == list(range(7))
-    assert len(base_windows(encoder, 14)) == (6 if encoder.one_voice else 14)
-    assert len(base_windows(encoder, 1000)) == (201 if encoder.one_voice else 1000)
+    assert len(base_windows(encoder, 14)) == 6
+    assert len(base_windows(encoder, 1000)) == 201
 
 
-def test_some_can_be_embedded_by_themselves(dialogue, masks) -> None:
-    from channelscribe.models.campplus import CampPlus
-
-    encoder = CampPlus("cpu")
+def test_some_can_be_embedded_by_themselves(encoder, dialogue, masks) -> None:
     chosen = np.zeros(masks.shape[:2], bool)
     chosen[::3] = True
     chosen &= masks.any(axis=2)
@@ -187,9 +175,8 @@ def test_without_speech_the_network_is_not_asked(encoder, dialogue, monkeypatch)
 def test_the_network_hears_much_less_than_every_speaker_of_every_window(encoder, dialogue, masks, monkeypatch) -> None:
     lengths = spy(encoder, monkeypatch)
     embed(encoder, dialogue, masks)
-    # What stock pyannote would put in: the speech of each speaker, or the whole window for each of them.
-    stock = heard_s(masks).sum() * 100 if encoder.one_voice else masks.shape[0] * masks.shape[1] * 1000
-    assert 0 < sum(lengths) < 0.6 * stock
+    # Stock pyannote would put in the speech of each speaker.
+    assert 0 < sum(lengths) < 0.6 * heard_s(masks).sum() * 100
 
 
 def test_they_do_not_depend_on_the_batch(encoder, dialogue, masks, monkeypatch) -> None:

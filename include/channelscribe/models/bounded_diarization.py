@@ -1,14 +1,15 @@
 """pyannote's diarization pipeline with the same steps, done once where stock does them many times over.
 
-What differs from stock: the segmentation's first layer and the voice embeddings are shared by the windows (see
-`sliding_segmentation` and `voice_streams`), no array grows with audio times speakers times overlap, and no more voice
-embeddings are clustered than `MAX_CLUSTERED`, since the time and the memory of that grow with their square. What is
-unclear then is embedded as in stock, and clustered with the others once more.
+What differs from stock: the segmentation's first layer is shared by the windows (see `sliding_segmentation`), most work
+for the voice embeddings by the speakers of a window (`wespeaker`) or by windows, too (`voice_streams`), no array grows
+with audio times speakers times overlap, and no more voice embeddings are clustered than `MAX_CLUSTERED`, since the time
+and the memory of that grow with their square. What is unclear where windows share is embedded as in stock, and
+clustered with the others once more.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,6 @@ MAX_CLUSTERED = 5000
 """An hour of one voice gives 3600 voice embeddings. Of more than this, an even selection is clustered, and the others
 are assigned to the clusters found. The distances of 5000 need 0.1 GB."""
 
-# A speaker who is heard alone for less than this in a window is embedded from the frames shared with others, too.
-_MIN_ALONE_S = 0.4
 # A cosine: an embedding from shared frames that is nearer than this to two voices may be of either.
 _CLEAR_MARGIN = 0.05
 # A cluster with less of the embeddings than this may be of none of the voices.
@@ -106,12 +105,42 @@ class ThinnedVBxClustering(_Thinned, VBxClustering):  # type: ignore[misc]
     """Bayesian clustering of an x-vector sequence, of a selection."""
 
 
+class WindowEncoder(Protocol):
+    """What gives the voice embeddings of windows."""
+
+    @property
+    def min_alone_s(self) -> float:
+        """Who is heard alone in a window for no longer than this is embedded from what is shared with others, too."""
+        ...
+
+    def embed_windows(self, waveform: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """See `voice_streams.embed_windows`."""
+        ...
+
+
+class SharedStreams:
+    """A speaker network whose work the windows share, with a clustering that asks again for what is unclear then."""
+
+    min_alone_s = 0.4
+
+    def __init__(self, encoder: StreamingEncoder, clustering: ThinnedAgglomerativeClustering) -> None:
+        self._encoder = encoder
+        self._clustering = clustering
+
+    def embed_windows(self, waveform: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """See `voice_streams.embed_windows`."""
+        shared = np.isin(np.arange(len(masks)), base_windows(self._encoder, len(masks)), invert=True)
+        self._clustering.shared = shared if shared.any() else None
+        self._clustering.embed = partial(embed_speakers, self._encoder, waveform, masks)
+        return np.asarray(embed_windows(self._encoder, waveform, masks))
+
+
 class BoundedDiarization(SpeakerDiarization):  # type: ignore[misc]
     """The pipeline. Its constructor takes loaded parts, where stock's loads them.
 
     Args:
         segmentation: a PyanNet with powerset classes and windows of 10 s.
-        encoder: the speaker network.
+        encoder: gives the voice embeddings.
         dimension: of its voice embeddings.
         clustering: one of the clusterings above.
         batch_size: windows that go through the segmentation together.
@@ -120,7 +149,7 @@ class BoundedDiarization(SpeakerDiarization):  # type: ignore[misc]
     def __init__(
         self,
         segmentation: Model,
-        encoder: StreamingEncoder,
+        encoder: WindowEncoder,
         dimension: int,
         clustering: _Thinned,
         batch_size: int,
@@ -157,18 +186,14 @@ class BoundedDiarization(SpeakerDiarization):  # type: ignore[misc]
         exclude_overlap: bool = False,
         hook: Any = None,
     ) -> NDArray[np.float32]:
-        """Voice embeddings of each local speaker of each window: (n_windows, n_speakers, dim), NaN for the silent."""
+        """Voice embeddings of each local speaker of each window: (n_windows, n_speakers, dim)."""
         heard = binary_segmentations.data > 0.5
         if exclude_overlap:
             alone = heard & (heard.sum(axis=2, keepdims=True) < 2)
-            enough = alone.sum(axis=1, keepdims=True) > np.ceil(_MIN_ALONE_S / WINDOW_S * heard.shape[1])
+            enough = alone.sum(axis=1, keepdims=True) > np.ceil(self._encoder.min_alone_s / WINDOW_S * heard.shape[1])
             heard = np.where(enough, alone, heard)
         masks = np.ascontiguousarray(heard.transpose(0, 2, 1))
-        waveform = file["waveform"][0].numpy()
-        shared = np.isin(np.arange(len(masks)), base_windows(self._encoder, len(masks)), invert=True)
-        self.clustering.shared = shared if shared.any() else None
-        self.clustering.embed = partial(embed_speakers, self._encoder, waveform, masks)
-        return np.asarray(embed_windows(self._encoder, waveform, masks))
+        return self._encoder.embed_windows(file["waveform"][0].numpy(), masks)
 
     def reconstruct(
         self, segmentations: SlidingWindowFeature, hard_clusters: NDArray[np.int_], count: SlidingWindowFeature

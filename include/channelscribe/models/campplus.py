@@ -42,7 +42,6 @@ class CampPlus:
     # How diarization shares this network's work: see `voice_streams`.
     features_per_frame = 2
     base_step_s = 5
-    one_voice = True
     batch_size = 8
 
     @property

