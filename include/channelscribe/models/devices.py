@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+# CUDA's context, with the kernels of torch and its libraries.
+_CONTEXT_GIB = 1.0
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -23,12 +26,22 @@ def device_of(*models: Any) -> str:
     return " and ".join(sorted(found)) or "no device"
 
 
-def how_many_fit(bytes_each: int, *, most: int) -> int:
-    """How many items of a batch fit into half of the GPU's free memory: at least one, at most ``most``."""
+def how_many_fit(bytes_each: int, memory_gib: float, *, most: int) -> int:
+    """How many items of a batch a GPU has room for: at least one, at most ``most``.
+
+    They take no more than what the profile gives the stage, since other stages may have the rest of the GPU, and half
+    of what is free, since they may have more than theirs.
+
+    Args:
+        bytes_each: what an item takes.
+        memory_gib: of the stage, as in `StageSpec`.
+        most: the limit.
+    """
     import torch
 
     free, _ = torch.cuda.mem_get_info()
-    return max(1, min(most, int(free / 2) // bytes_each))
+    room = min(free / 2, (memory_gib - _CONTEXT_GIB) * 2**30)
+    return max(1, min(most, int(room / bytes_each)))
 
 
 def by_length(items: Sequence[Any]) -> list[list[int]]:

@@ -29,9 +29,11 @@ from channelscribe.profiles import StageSpec
 
 BUNDLED_MODEL = "segmentation-3.0+campplus"
 
-# What a window takes of the device's memory at the most, in the segmentation and in the speaker network.
-_WINDOW_BYTES = 64 * 2**20
-_STREAM_BYTES = 256 * 2**20
+# What a window takes of the device's memory, in the segmentation and in the speaker network. It is twice the peak of
+# torch's profiler on the CPU (13 and 49 MiB): the libraries need room to work in, and what one network has freed, the
+# allocator keeps. On a GPU it was not measured.
+_SEGMENTATION_BYTES = 26 * 2**20
+_EMBEDDING_BYTES = 98 * 2**20
 
 
 class PyannoteDiarizer:
@@ -88,9 +90,8 @@ def _load_bundled(spec: StageSpec, device: str) -> PyannoteDiarizer:
     segmentation = Model.from_pretrained(weights).to(torch.device(device))
     encoder = CampPlus(device)
     clustering = ThinnedAgglomerativeClustering(metric="cosine")
-    pipeline = BoundedDiarization(
-        segmentation, SharedStreams(encoder, clustering), DIMENSION, clustering, _batch_size(device, _WINDOW_BYTES)
-    )
+    batch_size = _batch_size(spec, device, _SEGMENTATION_BYTES)
+    pipeline = BoundedDiarization(segmentation, SharedStreams(encoder, clustering), DIMENSION, clustering, batch_size)
     pipeline.instantiate(
         {
             "segmentation": {"min_duration_off": 0.0},
@@ -113,17 +114,17 @@ def _load_community(spec: StageSpec, device: str) -> PyannoteDiarizer:
     if segmentation.specifications.duration != WINDOW_S or not isinstance(network, WeSpeakerResNet34):
         raise MisconfiguredError(f"{folder} holds other networks than this version can run: pull {spec.model} again.")
     clustering = ThinnedVBxClustering(stock._plda, metric="cosine")
-    encoder = WeSpeaker(network, _batch_size(device, _STREAM_BYTES))
+    encoder = WeSpeaker(network, _batch_size(spec, device, _EMBEDDING_BYTES))
     pipeline = BoundedDiarization(
-        segmentation, encoder, network.dimension, clustering, _batch_size(device, _WINDOW_BYTES)
+        segmentation, encoder, network.dimension, clustering, _batch_size(spec, device, _SEGMENTATION_BYTES)
     )
     pipeline.instantiate(stock.parameters(instantiated=True))
     return PyannoteDiarizer(pipeline, segmentation, network)
 
 
-def _batch_size(device: str, bytes_each: int) -> int:
+def _batch_size(spec: StageSpec, device: str, bytes_each: int) -> int:
     """Windows in a batch. On the CPU few, which stay in its caches."""
-    return 4 if device == "cpu" else how_many_fit(bytes_each, most=256)
+    return 4 if device == "cpu" else how_many_fit(bytes_each, spec.memory_gib, most=256)
 
 
 def _turns(annotation: Annotation) -> list[Turn]:
