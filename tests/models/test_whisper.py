@@ -3,6 +3,7 @@
 import wave
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,18 +156,70 @@ class Given(Stage[None]):
         return Outcome(audio_s=12.0, summary="Given.")
 
 
-def test_the_stage_marks_what_stays_suspicious_and_keeps_it(use_whisper_models, tmp_path: Path) -> None:
-    given = {name: StageSpec(engine="given", model="given", revision="1") for name in ("fetch_audio", "diarize")}
-    profile = replace(GPU, stages={**GPU.stages, **given})
+GIVEN = {name: StageSpec(engine="given", model="given", revision="1") for name in ("fetch_audio", "diarize")}
+WITH_GIVEN = replace(GPU, stages={**GPU.stages, **GIVEN})
+TURNS = [Turn(start_s=1.0, end_s=1.4, cluster="A"), Turn(start_s=1.4, end_s=1.8, cluster="B")]
+
+
+def give(workspace: Workspace, video_id: str, turns: list[Turn]) -> None:
+    workspace.write_video(
+        Video(video_id=video_id, source_id=video_id, url="http://channel.example/x", title=video_id,
+              channel_url="http://channel.example/", channel_title="made")
+    )  # fmt: skip
+    for name in GIVEN:
+        assert Run(Given(name, turns), WITH_GIVEN, workspace)([video_id]) == ExitCode.DONE
+
+
+class Failing:
+    """What a library gives, but for one of its methods, which fails."""
+
+    def __init__(self, real: Any, method: str, text: str) -> None:
+        self._given = real, method, text
+
+    def __getattr__(self, name: str) -> Any:
+        real, method, text = self._given
+        if name == method:
+            raise RuntimeError(text)
+        return getattr(real, name)
+
+
+@pytest.mark.parametrize("call", ["load", "encode", "detect_language", "generate", "align"])
+@pytest.mark.parametrize(
+    ("text", "reason", "begun"),
+    [
+        ("CUDA failed with error out of memory", "The device is out of memory: lower vram_gib", 2),
+        ("CUDA failed with error an illegal memory access was encountered", "The GPU failed: CUDA failed with", 1),
+    ],
+)
+def test_what_the_fast_engine_says_of_the_gpu_is_understood_wherever_it_fails(
+    use_whisper_models, tmp_path: Path, monkeypatch, call: str, text: str, reason: str, begun: int
+) -> None:
+    from channelscribe.models import ctranslate_whisper
+
+    class Model(ctranslate_whisper.WhisperModel):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            if call == "load":
+                raise RuntimeError(text)
+            super().__init__(*args, **options)
+            self.model = Failing(self.model, call, text)
+
+    monkeypatch.setattr(ctranslate_whisper, "WhisperModel", Model)
     workspace = Workspace(tmp_path)
-    turns = [Turn(start_s=1.0, end_s=1.4, cluster="A"), Turn(start_s=1.4, end_s=1.8, cluster="B")]
-    for video_id, speech in (("made-babble", turns), ("made-silence", [])):
-        workspace.write_video(
-            Video(video_id=video_id, source_id=video_id, url="http://channel.example/x", title=video_id,
-                  channel_url="http://channel.example/", channel_title="made")
-        )  # fmt: skip
-        for name in given:
-            assert Run(Given(name, speech), profile, workspace)([video_id]) == ExitCode.DONE
+    for video_id in ("made-a", "made-b"):
+        give(workspace, video_id, TURNS)
+    assert Run(Transcribe(), WITH_GIVEN, workspace, device="cpu")(["made-a", "made-b"]) == ExitCode.TRY_AGAIN
+    status = workspace.read_status("made-a", "transcribe")
+    assert status.state == "failed" and status.reason.startswith(reason)
+    assert [workspace.read_status(name, "transcribe") is not None for name in ("made-a", "made-b")] == [
+        True,
+        begun == 2,
+    ]
+
+
+def test_the_stage_marks_what_stays_suspicious_and_keeps_it(use_whisper_models, tmp_path: Path) -> None:
+    profile, workspace = WITH_GIVEN, Workspace(tmp_path)
+    for video_id, speech in (("made-babble", TURNS), ("made-silence", [])):
+        give(workspace, video_id, speech)
     assert Run(Transcribe(), profile, workspace, device="cpu")(["made-babble", "made-silence"]) == ExitCode.DONE
 
     artifact = workspace.require("made-babble", "transcribe", profile)

@@ -52,6 +52,8 @@ class Fetch(Stage):
                 case "broken device":
                     error = type("AcceleratorError", (RuntimeError,), {})
                     raise error("CUDA error: an illegal memory access was encountered\nFor debugging consider ...")
+                case text if text.startswith(("CUDA", "cuBLAS", "cuDNN")):
+                    raise RuntimeError(text)
         return Outcome(audio_s=2.5, summary="Done well.", empty=job.video.title == "empty", metrics={"lines": 1.0})
 
 
@@ -158,7 +160,11 @@ def test_what_was_to_be_done_again_and_failed_says_so(workspace: Workspace) -> N
         ("later", ExitCode.TRY_AGAIN, "Later."),
         ("memory", ExitCode.TRY_AGAIN, "Out of memory"),
         ("disk", ExitCode.TRY_AGAIN, "No space left on device"),
-        ("device memory", ExitCode.TRY_AGAIN, "The device is out of memory"),
+        ("device memory", ExitCode.TRY_AGAIN, "The device is out of memory: lower vram_gib in airflow_settings.yaml"),
+        ("CUDA failed with error out of memory", ExitCode.TRY_AGAIN, "The device is out of memory"),
+        ("cuBLAS failed with status CUBLAS_STATUS_ALLOC_FAILED", ExitCode.TRY_AGAIN, "The device is out of memory"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", ExitCode.TRY_AGAIN, "of memory"),
+        ("cuBLAS failed with status CUBLAS_STATUS_NOT_SUPPORTED", ExitCode.INTERNAL_ERROR, "Internal error"),
         ("bug", ExitCode.INTERNAL_ERROR, "Internal error: ZeroDivisionError: division by zero"),
     ],
 )
@@ -177,8 +183,23 @@ def test_failure_has_its_code_and_sentence_and_fails_nobody_else(
     assert reason in status.reason
 
 
-def test_a_failed_gpu_ends_the_call_and_leaves_the_others_unbegun(workspace: Workspace) -> None:
-    titles = {"a": "good", "b": "broken device", "c": "good", "d": "bad"}
+@pytest.mark.parametrize(
+    ("title", "fault"),
+    [
+        ("broken device", "CUDA error: an illegal memory access was encountered"),
+        *[
+            (text, text)
+            for text in (
+                "CUDA failed with error an illegal memory access was encountered",
+                "CUDA failed with error unspecified launch failure",
+                "cuBLAS failed with status CUBLAS_STATUS_EXECUTION_FAILED",
+                "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+            )
+        ],
+    ],
+)
+def test_a_failed_gpu_ends_the_call_and_leaves_the_others_unbegun(workspace: Workspace, title: str, fault: str) -> None:
+    titles = {"a": "good", "b": title, "c": "good", "d": "bad"}
     ids = [record(workspace, video_id, title) for video_id, title in titles.items()]
     stage = Fetch()
     assert Run(stage, BUNDLED, workspace)(ids) is ExitCode.TRY_AGAIN
@@ -187,7 +208,7 @@ def test_a_failed_gpu_ends_the_call_and_leaves_the_others_unbegun(workspace: Wor
     status = workspace.read_status("b", "fetch_audio")
     assert status is not None
     assert (status.state, status.exit_code) == ("failed", 75)
-    assert status.reason == "The GPU failed: CUDA error: an illegal memory access was encountered."
+    assert status.reason == f"The GPU failed: {fault}."
     assert [workspace.read_status(video_id, "fetch_audio") for video_id in ("c", "d")] == [None, None]
     record(workspace, "b")
     assert Run(stage, BUNDLED, workspace)(ids[1:3]) is ExitCode.DONE

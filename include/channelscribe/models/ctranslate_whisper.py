@@ -14,7 +14,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations, pad_or_trim
 
 from channelscribe.audio import SAMPLE_RATE_HZ
-from channelscribe.errors import MisconfiguredError, TryAgainError
+from channelscribe.errors import MisconfiguredError
 from channelscribe.model_files import model_folder
 from channelscribe.models.whisper import (
     APPENDED,
@@ -64,10 +64,7 @@ class CTranslateWhisper(Whisper):
         """Encoder output as a StorageView of (n_clips, 1500, width)."""
         extract = self._model.feature_extractor
         features = np.stack([pad_or_trim(extract(clip)[..., :-1]) for clip in clips])
-        try:
-            return self._model.encode(features)
-        except RuntimeError as error:
-            raise _explained(error) from error
+        return self._model.encode(features)
 
     def languages(self, encoded: Any) -> list[dict[str, float]] | None:
         """Probability of every language for each clip, by one step of the decoder."""
@@ -86,23 +83,20 @@ class CTranslateWhisper(Whisper):
             self._model.hf_tokenizer, self._model.model.is_multilingual, task="transcribe", language=language
         )
         prompt = self._model.get_prompt(tokenizer, [], without_timestamps=True)
-        try:
-            results = self._model.model.generate(
-                encoded,
-                [prompt] * len(clips),
-                # CTranslate2 takes half of it for the text, or what the prompt leaves of it, whichever is less.
-                max_length=max(2 * max_tokens, len(prompt) + max_tokens),
-                return_scores=True,
-                return_no_speech_prob=True,
-                suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
-                **_search(temperature),
-            )
-            # A model may say timestamps although it was told not to; they can't be aligned.
-            tokens = [[token for token in result.sequences_ids[0] if token < tokenizer.eot] for result in results]
-            n_frames = [max(2, len(clip) * FRAMES_PER_S // SAMPLE_RATE_HZ) for clip in clips]
-            alignments = self._model.find_alignment(tokenizer, tokens, encoded, n_frames)
-        except RuntimeError as error:
-            raise _explained(error) from error
+        results = self._model.model.generate(
+            encoded,
+            [prompt] * len(clips),
+            # CTranslate2 takes half of it for the text, or what the prompt leaves of it, whichever is less.
+            max_length=max(2 * max_tokens, len(prompt) + max_tokens),
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
+            **_search(temperature),
+        )
+        # A model may say timestamps although it was told not to; they can't be aligned.
+        tokens = [[token for token in result.sequences_ids[0] if token < tokenizer.eot] for result in results]
+        n_frames = [max(2, len(clip) * FRAMES_PER_S // SAMPLE_RATE_HZ) for clip in clips]
+        alignments = self._model.find_alignment(tokenizer, tokens, encoded, n_frames)
         decoded = []
         for result, words in zip(results, alignments, strict=True):
             merge_punctuations(words, PREPENDED, APPENDED)
@@ -140,13 +134,6 @@ def _search(temperature: float) -> dict[str, Any]:
     if temperature == 0:
         return {"beam_size": BEAM_SIZE}
     return {"beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0, "sampling_temperature": temperature}
-
-
-def _explained(error: RuntimeError) -> Exception:
-    """CTranslate2 has one type of error for everything."""
-    if "out of memory" in str(error):
-        return TryAgainError("The device is out of memory: lower the pool's slots or run fewer stages at once.")
-    return error
 
 
 def _load_cublas() -> None:

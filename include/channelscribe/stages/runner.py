@@ -19,6 +19,7 @@ from channelscribe.models import ENGINES, Engine
 from channelscribe.profiles import PROFILES, STAGES, Profile, StageSpec, get_profile
 from channelscribe.stages.clock import Clock, start_up
 from channelscribe.stages.engines import load_engine
+from channelscribe.stages.gpu_faults import is_gpu_failure, is_out_of_memory
 from channelscribe.stages.logs import at_work_on, start_logging
 from channelscribe.stages.progress import ProgressWriter
 from channelscribe.telemetry.gpu import GpuSampler
@@ -208,16 +209,14 @@ class Run:
 
     def _explain(self, error: Exception) -> tuple[ExitCode, str]:
         """Exit code and sentence of an error that is none of ours."""
-        # torch's errors of the device are RuntimeErrors of its own, known here by name: torch may not be imported.
-        name = type(error).__name__
-        if name == "OutOfMemoryError":
-            return ExitCode.TRY_AGAIN, "The device is out of memory: lower the pool's slots or the batch size."
-        if name == "AcceleratorError":
-            # CUDA's errors stick: whatever this process asked of the GPU now would fail with the same one.
+        if is_out_of_memory(error):
+            remedy = "lower vram_gib in airflow_settings.yaml, so that fewer stages run at once"
+            return ExitCode.TRY_AGAIN, f"The device is out of memory: {remedy}."
+        if is_gpu_failure(error):
             self._gpu_failed = True
             first_line = (str(error).splitlines() or ["it says nothing"])[0]
             return ExitCode.TRY_AGAIN, f"The GPU failed: {first_line.rstrip('.')}."
-        return ExitCode.INTERNAL_ERROR, f"Internal error: {name}: {error}"
+        return ExitCode.INTERNAL_ERROR, f"Internal error: {type(error).__name__}: {error}"
 
     def _ensure(self, video: Video) -> ExitCode:
         video_id = video.video_id
