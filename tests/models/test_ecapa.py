@@ -46,6 +46,15 @@ def test_an_embedding_does_not_depend_on_what_shares_its_batch(ecapa_folder: Pat
     assert np.linalg.norm(embedded, axis=1) == pytest.approx(np.ones(len(items)), abs=1e-5)
 
 
+def test_on_a_gpu_its_products_would_be_in_tf32(ecapa_folder: Path) -> None:
+    """As its docstring says: by a switch of speechbrain's, which another version may not have."""
+    import torch
+    from speechbrain.utils.quirks import applied_quirks
+
+    assert next(encoder(ecapa_folder)._model.mods.parameters()).dtype == torch.float32
+    assert "allow_tf32" in applied_quirks
+
+
 def test_plain_padding_would_be_noticed(ecapa_folder: Path, items, alone) -> None:
     import torch
 

@@ -34,7 +34,10 @@ _LEFT_OUT = ("mean_var_norm_emb", "classifier", "label_encoder")
 
 
 class Ecapa:
-    """The loaded network, in float32. It takes whole turns, as samples: filter banks are the network's first layer.
+    """The loaded network. It takes whole turns, as samples: filter banks are the network's first layer.
+
+    Its numbers are float32. A GPU that has TF32 multiplies them with TF32's 10 bits of mantissa, which speechbrain
+    switches on for the whole process when it is imported; what that does to an embedding was not measured.
 
     Args:
         folder: with hyperparams.yaml and embedding_model.ckpt.
