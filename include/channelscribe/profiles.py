@@ -136,7 +136,9 @@ BUNDLED = Profile(
     ),
 )
 
-# The same weights, so that results made by either are valid for both. Moonshine's library has no code for a GPU.
+# The same weights, so that results made by either are valid for both. Moonshine's library has no code for a GPU. It is
+# there to check the path to a GPU without fetching models, not for speed: CAM++ batches equal lengths alone, and each
+# voice that diarization hands it has a length of its own, so it goes through nearly one by one.
 BUNDLED_CUDA = Profile(
     name="bundled-cuda",
     stages=MappingProxyType(
