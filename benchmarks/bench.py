@@ -20,6 +20,7 @@ from typing import Any
 
 import machine
 import page
+import parts
 
 from channelscribe.errors import ExitCode
 from channelscribe.profiles import BUNDLED, BUNDLED_CUDA, GPU, GPU_REFERENCE
@@ -28,65 +29,34 @@ HERE = Path(__file__).parent
 # The longest that a part may take.
 LIMIT_S = 3600
 
-Parts = dict[str, list[str]]
-
 
 def main() -> int:
     """Measure, print and write; 1 if a part failed, other than for want of a GPU."""
     options = _options()
-    parts = (_gpu_parts if options.gpu else _cpu_parts)(options)
+    device = "gpu" if options.gpu else "cpu"
+    commands = parts.quick(device) if options.quick else parts.of_device(device, options.minutes)
+    if unknown := sorted({*(options.only or ())} - {*commands}):
+        raise SystemExit(f"No such part: {', '.join(unknown)}; choose from {', '.join(commands)}.")
     result: dict[str, Any] = {
         "command": "make bench-gpu" if options.gpu else "make bench",
         "machine": machine.describe(),
         "models": _models(options.gpu),
         "parts": {},
     }
-    device = "gpu" if options.gpu else "cpu"
     before = page.load().get(device) if options.only else None
     if before:
         result["parts"] = {name: {"at": before["machine"]["at"], **part} for name, part in before["parts"].items()}
-    for name, command in parts.items():
+    for name, command in commands.items():
         if options.only and name not in options.only:
             continue
         sys.stdout.write(f"{name}: {' '.join(command)}\n")
         sys.stdout.flush()
         result["parts"][name] = _run(command)
+    result["parts"] = {name: result["parts"][name] for name in commands if name in result["parts"]}
     sys.stdout.write("\n" + "\n".join(page.section({device: result})) + "\n")
     if not options.quick:
         page.write(result, device)
     return int(any("failed" in part for part in result["parts"].values()))
-
-
-def _cpu_parts(options: argparse.Namespace) -> Parts:
-    if options.quick:
-        return {
-            "diarization": ["diarization.py", "--runs", "1", "--voices", "2", "--minutes", "0.5"],
-            "voice embedding": ["voice_embedding.py", "--runs", "1", "--turns", "8"],
-            "text embedding": ["text_embedding.py", "--architecture", "minilm", "--runs", "1"],
-            "chain": ["chain.py", "--minutes", "1"],
-            "quality": ["quality.py"],
-        }
-    return {
-        "diarization": ["diarization.py", "--runs", "2", "--voices", "3", "--minutes", "10"],
-        "voice embedding": ["voice_embedding.py"],
-        "text embedding": ["text_embedding.py", "--architecture", "minilm", "--texts", "128"],
-        "transcription": ["transcription.py", "--minutes", "1", "--runs", "1"],
-        "chain": ["chain.py", "--minutes", *options.minutes],
-        "quality": ["quality.py"],
-    }
-
-
-def _gpu_parts(options: argparse.Namespace) -> Parts:
-    quick = options.quick
-    texts = ["text_embedding.py", "--device", "cuda", "--architecture", "qwen3-0.6b", "gte-1.5b", "--texts"]
-    voices = ["voice_embedding.py", "--device", "cuda", "--model", "ecapa", "--turns"]
-    return {
-        "voice embedding": [*voices, "40" if quick else "400"],
-        "text embedding": [*texts, "256" if quick else "8192"],
-        "transcription": ["transcription.py", "--device", "cuda", "--minutes", "5" if quick else "33"],
-        "diarization": ["diarization.py", "--device", "cuda", "--minutes", "1" if quick else "10"],
-        "chain": ["chain.py", "--profile", BUNDLED_CUDA.name, "--minutes", *(["5"] if quick else options.minutes)],
-    }
 
 
 def _run(command: list[str]) -> dict[str, Any]:
@@ -126,8 +96,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpu", action="store_true", help="measure the GPU")
     parser.add_argument("--quick", action="store_true", help="small sizes, and nothing written")
-    parser.add_argument("--only", nargs="+", metavar="PART", help="measure these parts alone, such as diarization")
-    parser.add_argument("--minutes", nargs="+", default=["10", "60"], help="lengths of the chain's recordings")
+    parser.add_argument("--only", nargs="+", metavar="PART", help='measure these parts alone, such as "text embedding"')
+    parser.add_argument("--minutes", nargs="+", default=list(parts.MINUTES), help="lengths of the chain's recordings")
     return parser.parse_args()
 
 

@@ -1,13 +1,16 @@
 """Diarization: stock pyannote.audio beside ours, with the same weights and the same parameters.
 
-    python benchmarks/diarization.py [--device cpu|cuda] [--minutes 1] [--voices 2 3 4] [--runs 3] [--json FILE]
+    python benchmarks/diarization.py [--model bundled|community-1] [--device cpu|cuda] [--minutes 1] [--voices 2 3 4]
+        [--runs 3] [--json FILE]
 
 Run by the Python of the stages' environment. Each way is a process of its own: stock with the environment and the
 threads that torch has by default, ours as the stage has it. Both hear the same recordings in turns, run after run,
 after one that counts for nothing; figures are medians of the wall seconds. The recordings are the 30 s of dialogue in
 pyannote.audio's package, and made conversations where the packages of their voices are installed (see
-conversations.py). DER is pyannote.metrics', over the whole recording, without collar, with overlap. Prints Markdown.
-Without a GPU, `--device cuda` says so, and ends with 78.
+conversations.py); where they are not, recordings of the models' packages are tiled to the same length, for speed alone.
+DER is pyannote.metrics', over the whole recording, without collar, with overlap. community-1 has its true format and
+architecture, but random weights in its speaker network and PLDA, which are as fast: its DER would say nothing. Prints
+Markdown. Without a GPU, `--device cuda` says so, and ends with 78.
 """
 
 import argparse
@@ -23,16 +26,19 @@ from typing import Any
 import conversations
 import machine
 import numpy as np
+import page
+import random_models
 import recordings
 from conversations import Conversation
 
 from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.contracts import Turn
 from channelscribe.errors import ExitCode
-from channelscribe.profiles import BUNDLED
+from channelscribe.profiles import BUNDLED, GPU, Profile
 from channelscribe.telemetry.nvml import NoGpuError, open_gpu
 
 WAYS = ("stock", "ours")
+PROFILES = {"bundled": BUNDLED, "community-1": GPU}
 
 
 def main() -> int:
@@ -47,12 +53,18 @@ def main() -> int:
             sys.stdout.write(f"Not measured, as no GPU was found here: {error}.\n")
             return int(ExitCode.MISCONFIGURED)
     described = {**machine.describe(), "gpu": gpu}
-    spoken = [sample(), *_made(options.voices, options.minutes)]
-    answers, peaks = _measure(spoken, options.device, options.runs)
-    rows = [_row(one, answers[one.name]) for one in spoken]
-    spec = BUNDLED.stages["diarize"]
+    spoken = [sample(), *_long(options.voices, options.minutes)]
+    profile = PROFILES[options.model]
+    spec, random = profile.stages["diarize"], profile is GPU
+    with tempfile.TemporaryDirectory(prefix="channelscribe-benchmark-") as folder:
+        if random:
+            random_models.write_diarizer(Path(folder))
+            os.environ["CHANNELSCRIBE_MODELS_ROOT"] = folder
+        answers, peaks = _measure(spoken, profile, options.device, options.runs)
+    rows = [_row(one, answers[one.name], random=random) for one in spoken]
     result = {
-        "machine": described, "device": options.device, "model": spec.model, "revision": spec.revision,
+        "machine": described, "device": options.device, "model": spec.model,
+        "revision": None if random else spec.revision, "weights": "random" if random else "real",
         "precision": "float32" if options.device == "cpu" else "float32, ours TF32", "runs": options.runs,
         "peak_memory_bytes": peaks, "rows": rows, "all": _all(rows),
     }  # fmt: skip
@@ -73,22 +85,26 @@ def sample() -> Conversation:
     return Conversation("sample.wav", recordings.decode(path), tuple(turns))
 
 
-def _made(numbers: list[int], minutes: float) -> list[Conversation]:
+def _long(numbers: list[int], minutes: float) -> list[Conversation]:
+    """Made conversations; for want of voices a recording without a reference."""
     voices = conversations.installed_voices()
-    return [
+    made = [
         conversations.converse(f"{number} made voices", voices[:number], minutes, seed=number)
         for number in numbers
         if number <= len(voices)
     ]
+    if made or not numbers:
+        return made
+    return [Conversation("tiled, as the packages of voices are missing", recordings.recording(minutes), ())]
 
 
 def _measure(
-    spoken: list[Conversation], device: str, runs: int
+    spoken: list[Conversation], profile: Profile, device: str, runs: int
 ) -> tuple[dict[str, dict[str, list[dict[str, Any]]]], dict[str, int]]:
     """Recording -> way -> the answers of its runs; and the peak memory of each way."""
     answers: dict[str, dict[str, list[dict[str, Any]]]] = {one.name: {way: [] for way in WAYS} for one in spoken}
     with tempfile.TemporaryDirectory(prefix="channelscribe-benchmark-") as folder:
-        workers = {way: _start(way, device) for way in WAYS}
+        workers = {way: _start(way, profile, device) for way in WAYS}
         try:
             for run in range(runs + 1):
                 # One that counts for nothing warms each worker up; of a short recording, as stock takes its time.
@@ -108,14 +124,14 @@ def _measure(
     return answers, peaks
 
 
-def _start(way: str, device: str) -> subprocess.Popen[str]:
+def _start(way: str, profile: Profile, device: str) -> subprocess.Popen[str]:
     environment = dict(os.environ)
     if way == "stock":
         # Set by channelscribe.models, for ours.
         environment.pop("OMP_WAIT_POLICY", None)
     program = Path(__file__).with_name("diarization_worker.py")
     return subprocess.Popen(
-        [sys.executable, str(program), way, BUNDLED.name, device],
+        [sys.executable, str(program), way, profile.name, device],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
@@ -134,10 +150,11 @@ def _ask(way: str, worker: subprocess.Popen[str], path: Path) -> dict[str, Any]:
     return answer
 
 
-def _row(one: Conversation, answers: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _row(one: Conversation, answers: dict[str, list[dict[str, Any]]], *, random: bool) -> dict[str, Any]:
+    """A recording's figures; no DER where there is no reference, or weights are random."""
     seconds = {way: [answer["seconds"] for answer in answers[way]] for way in WAYS}
     medians = {way: median(times) for way, times in seconds.items()}
-    errors = {way: der(one, answers[way][-1]["turns"]) for way in WAYS}
+    errors = {way: der(one, answers[way][-1]["turns"]) for way in WAYS} if one.turns and not random else None
     audio_s = len(one.waveform) / SAMPLE_RATE_HZ
     return {
         "recording": one.name,
@@ -146,8 +163,8 @@ def _row(one: Conversation, answers: dict[str, list[dict[str, Any]]]) -> dict[st
         "all_seconds": {way: [round(value, 3) for value in seconds[way]] for way in WAYS},
         "rtfx": {way: round(audio_s / medians[way], 2) for way in WAYS},
         "times_stock": round(medians["stock"] / medians["ours"], 2),
-        "der_percent": {way: round(100 * errors[way], 2) for way in WAYS},
-        "der_points": round(100 * (errors["ours"] - errors["stock"]), 2) + 0.0,  # no -0.0
+        "der_percent": errors and {way: round(100 * errors[way], 2) for way in WAYS},
+        "der_points": errors and round(100 * (errors["ours"] - errors["stock"]), 2) + 0.0,  # no -0.0
     }
 
 
@@ -159,7 +176,7 @@ def _all(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "audio_s": round(audio_s, 2),
         "rtfx": {way: round(audio_s / seconds[way], 2) for way in WAYS},
         "times_stock": round(seconds["stock"] / seconds["ours"], 2),
-        "worst_der_points": max(row["der_points"] for row in rows),
+        "worst_der_points": max((row["der_points"] for row in rows if row["der_percent"]), default=None),
     }
 
 
@@ -181,16 +198,17 @@ def der(one: Conversation, turns: list[tuple[float, float, str]]) -> float:
 
 def _print(result: dict[str, Any]) -> None:
     lines = [
-        f"Diarization, {result['model']}, {result['precision']} on {result['device']}; medians of {result['runs']}.",
+        f"Diarization, {result['model']}, {result['weights']} weights, {result['precision']} on {result['device']}; "
+        f"medians of {result['runs']}.",
         "",
         "| recording | audio s | stock s | ours s | times stock | DER stock % | DER ours % | points |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in result["rows"]:
-        seconds, der = row["seconds"], row["der_percent"]
+        seconds = row["seconds"]
         lines.append(
             f"| {row['recording']} | {row['audio_s']:.0f} | {seconds['stock']:.2f} | {seconds['ours']:.2f} | "
-            f"{row['times_stock']:.2f} | {der['stock']:.2f} | {der['ours']:.2f} | {row['der_points']:+.2f} |"
+            f"{row['times_stock']:.2f} | {page.errors_of(row)} |"
         )
     lines += ["", f"Over all, ours is {result['all']['times_stock']:.2f} times as fast."]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -198,6 +216,7 @@ def _print(result: dict[str, Any]) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=list(PROFILES), default="bundled")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--minutes", type=float, default=1.0, help="length of a made conversation")
     parser.add_argument("--voices", type=int, nargs="*", default=[2, 3, 4], help="of the made conversations")

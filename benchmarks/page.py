@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import goals
+import parts
 import scale_page
+import vram
 
 RESULTS = Path(__file__).with_name("results")
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -79,10 +81,15 @@ def section(results: Results) -> list[str]:
     lines: list[str] = []
     for device, result in results.items():
         lines += [f"### On the {device.upper()}", "", _where(result), ""]
-        for name, part in result["parts"].items():
+        for name, command in parts.of_device(device).items():
+            part = result["parts"].get(name, {"not_measured": "Not measured yet."})
             # Parts may have been measured on other days than the last one.
             day = part.get("at", result["machine"]["at"])[:10]
-            lines += [f"**{name.capitalize()}** (`{part['command']}`, {day})", ""]
+            now = f"benchmarks/{' '.join(command)}"
+            measured = f"`{part['command']}`, {day}" if "command" in part else f"`{now}`"
+            lines += [f"**{name.capitalize()}** ({measured})", ""]
+            if part.get("command", now) != now:
+                lines += [f"`{result['command']}` measures it by `{now}` now.", ""]
             lines += [*_part_lines(name, part), ""]
     return lines[:-1]
 
@@ -133,7 +140,7 @@ def _gpu_of(part: Results) -> Any:
 
 def _part_lines(name: str, part: Results) -> Iterator[str]:
     if "result" in part:
-        yield from _TABLES[name](part["result"])
+        yield from _TABLES[name.split(",")[0]](part["result"])
     if "not_measured" in part:
         yield part["not_measured"]
     if "failed" in part:
@@ -147,12 +154,19 @@ def _table(head: str, rows: Iterator[str] | list[str]) -> Iterator[str]:
     yield from rows
 
 
+def errors_of(row: Results) -> str:
+    """A recording's DER by stock and by ours, and ours less stock's, as cells; dashes where it was not measured."""
+    if not row["der_percent"]:
+        return "- | - | -"
+    return f"{row['der_percent']['stock']:.2f} | {row['der_percent']['ours']:.2f} | {row['der_points']:+.2f}"
+
+
 def _diarization(result: Results) -> Iterator[str]:
-    yield from (f"{result['model']}, {result['precision']}, medians of {result['runs']} runs.", "")
+    random = ", random weights" if result.get("weights") == "random" else ""
+    yield from (f"{result['model']}{random}, {result['precision']}, medians of {result['runs']} runs.", "")
     rows = [
         f"| {row['recording']} | {row['audio_s']:.0f} | {row['seconds']['stock']:.2f} | {row['seconds']['ours']:.2f} | "
-        f"{row['rtfx']['ours']:.1f} | {row['times_stock']:.1f} | {row['der_percent']['stock']:.2f} | "
-        f"{row['der_percent']['ours']:.2f} | {row['der_points']:+.2f} |"
+        f"{row['rtfx']['ours']:.1f} | {row['times_stock']:.1f} | {errors_of(row)} |"
         for row in result["rows"]
     ]
     head = "recording | audio s | stock s | ours s | RTFx ours | times stock | DER stock % | DER ours % | points"
@@ -185,20 +199,33 @@ def _texts(result: Results) -> Iterator[str]:
 def _transcription(result: Results) -> Iterator[str]:
     yield f"{result['model']}: {result['size']}, {result['weights']} weights, {result['tokens']} tokens of each 30 s,"
     yield from (f"{result['minutes']:g} min of audio, medians of {result['runs']}.", "")
-    rows = [f"| {row['way']} | {row['seconds']:.1f} | {row['rtfx']:.1f} | {_percent(row)} |" for row in result["ways"]]
-    yield from _table("way | seconds | RTFx | SM busy", rows)
+    yield from transcription_table(result)
+
+
+def transcription_table(result: Results) -> Iterator[str]:
+    """The ways of transcription.py; dashes for a batch that did not fit."""
+    rows = [
+        f"| {row['way']} | {_or_dash(row['seconds'], '.1f')} | {_or_dash(row['rtfx'], '.1f')} | "
+        f"{_or_dash(row['vram_gib'], '.2f')} | {_percent(row)} |"
+        for row in result["ways"]
+    ]
+    yield from _table("way | seconds | RTFx | VRAM GiB | SM busy", rows)
 
 
 def _chain(result: Results) -> Iterator[str]:
+    if result.get("weights", "real") != "real":
+        yield from (f"Profile `{result['profile']}`, {result['weights']} weights.", "")
     rows = []
     for length in result["lengths"]:
         stages = {**length["stages"], "all": {**length, "work_rtfx": None, "device": "", "sm_percent": None}}
         rows += [
             f"| {name} | {length['minutes']:g} | {stage['device']} | {stage['seconds']:.1f} | {stage['rtfx']:.1f} | "
-            f"{_or_dash(stage['work_rtfx'], '.1f')} | {stage['peak_memory_bytes'] / 1e9:.2f} | {_percent(stage)} |"
+            f"{_or_dash(stage['work_rtfx'], '.1f')} | {stage['peak_memory_bytes'] / 1e9:.2f} | "
+            f"{vram.compared(stage)} | {_percent(stage)} |"
             for name, stage in stages.items()
         ]
-    yield from _table("stage | minutes | device | seconds | RTFx | RTFx of the work | peak memory GB | SM busy", rows)
+    head = "stage | minutes | device | seconds | RTFx | RTFx of the work | peak memory GB | VRAM GiB | SM busy"
+    yield from _table(head, rows)
 
 
 def _quality(result: Results) -> Iterator[str]:

@@ -65,19 +65,22 @@ ARCHITECTURES = {
 }  # fmt: skip
 
 
-def write(folder: Path, architecture: Architecture, *, seed: int = 0, **smaller: Any) -> None:
+def write(
+    folder: Path, architecture: Architecture, *, seed: int = 0, tokenizer: Tokenizer | None = None, **smaller: Any
+) -> None:
     """Write a model's folder.
 
     Args:
         folder: made anew.
         architecture: one of ARCHITECTURES.
         seed: of the weights.
+        tokenizer: with END among its tokens; None for one of a few words.
         smaller: what its config.json has instead.
     """
     folder.mkdir(parents=True)
     config = {**architecture.config, **smaller}
     _write_weights(folder, config, seed)
-    _write_tokenizer(folder, architecture)
+    _write_tokenizer(folder, architecture, tokenizer or _small_tokenizer())
     _write_json(folder / "config.json", config)
     modules = ("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")
     _write_json(
@@ -119,7 +122,7 @@ def _write_weights(folder: Path, config: dict[str, Any], seed: int) -> None:
     model.save_pretrained(folder)
 
 
-def _write_tokenizer(folder: Path, architecture: Architecture) -> None:
+def _small_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -135,6 +138,10 @@ def _write_tokenizer(folder: Path, architecture: Architecture) -> None:
         vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator([WORDS], trainer)
+    return tokenizer
+
+
+def _write_tokenizer(folder: Path, architecture: Architecture, tokenizer: Tokenizer) -> None:
     if architecture.template:
         mark = (END, tokenizer.token_to_id(END))
         tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[mark])

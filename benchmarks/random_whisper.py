@@ -86,7 +86,7 @@ def _write_transformers_folder(checkpoint: Path, folder: Path) -> None:
         lang_to_id={f"<|{code}|>": tokenizer.to_language_token(code) for code in tokenizer.all_language_codes},
     )
     model.save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=_fast_tokenizer(tokenizer.encoding)).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=fast_tokenizer()).save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=_MEL_BINS).save_pretrained(folder)
 
 
@@ -105,11 +105,13 @@ def _transformers_name(name: str) -> str:
     return f"model.{name}"
 
 
-def _fast_tokenizer(encoding: Any) -> Any:
+def fast_tokenizer() -> Any:
     """OpenAI's vocabulary, which is in its wheel, as ``tokenizer.json`` wants it."""
     import whisper
     from transformers.convert_slow_tokenizer import TikTokenConverter
+    from whisper.tokenizer import get_tokenizer
 
+    encoding = get_tokenizer(multilingual=True, num_languages=_LANGUAGES).encoding
     by_id = sorted(encoding.special_tokens_set, key=encoding.encode_single_token)
     vocabulary = Path(whisper.__file__).parent / "assets" / "multilingual.tiktoken"
     return TikTokenConverter(str(vocabulary), extra_special_tokens=by_id).converted()

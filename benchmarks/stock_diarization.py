@@ -1,4 +1,4 @@
-"""pyannote's own pipeline, unchanged, with the bundled weights: what Channelscribe's own is measured against."""
+"""pyannote's own pipeline, unchanged, with a profile's weights: what Channelscribe's own is measured against."""
 
 from typing import Any
 
@@ -11,6 +11,8 @@ from pyannote.audio.pipelines.clustering import AgglomerativeClustering
 from pyannote.pipeline.parameter import ParamDict, Uniform
 
 from channelscribe.audio import SAMPLE_RATE_HZ
+from channelscribe.model_files import model_folder
+from channelscribe.model_registry import MODELS
 from channelscribe.models.campplus import DIMENSION, CampPlus, model_dir
 from channelscribe.profiles import StageSpec
 
@@ -60,6 +62,15 @@ class StockDiarization(SpeakerDiarization):
 
 def load_stock(spec: StageSpec, device: str) -> Any:
     """The stock pipeline with the weights and the parameters of a profile's `diarize`."""
+    if spec.model in MODELS:
+        pipeline = Pipeline.from_pretrained(model_folder(spec.model, spec.revision))
+    else:
+        pipeline = _bundled(spec, device)
+    pipeline.to(torch.device(device))
+    return pipeline
+
+
+def _bundled(spec: StageSpec, device: str) -> Any:
     weights = model_dir() / "pyannote_segmentation_3.0" / "pytorch_model.bin"
     segmentation = Model.from_pretrained(weights).to(torch.device(device))
     pipeline = StockDiarization(segmentation, StockEmbedding(CampPlus(device)))
@@ -73,5 +84,4 @@ def load_stock(spec: StageSpec, device: str) -> Any:
             },
         }
     )
-    pipeline.to(torch.device(device))
     return pipeline

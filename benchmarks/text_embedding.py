@@ -29,7 +29,7 @@ from channelscribe.contracts import GpuSample
 from channelscribe.errors import ExitCode
 from channelscribe.model_registry import folder_name
 from channelscribe.models.text_embedding import BUNDLED as MINILM
-from channelscribe.models.text_embedding import MAX_BATCH_TOKENS, TextEmbedder, bundled_folder, load
+from channelscribe.models.text_embedding import MAX_BATCH_TOKENS, TRAITS, TextEmbedder, bundled_folder, load
 from channelscribe.profiles import BUNDLED, GPU, GPU_REFERENCE, StageSpec
 from channelscribe.telemetry.gpu import GpuSampler
 from channelscribe.telemetry.nvml import NoGpuError, open_gpu
@@ -87,6 +87,8 @@ def _measure(name: str, options: argparse.Namespace, models: Path) -> dict[str, 
         for batch_tokens in options.batch_tokens or [MAX_BATCH_TOKENS[options.device]]:
             embedder = TextEmbedder(model, batch_tokens)
             ways["channelscribe", precision, f"{batch_tokens} tokens"] = embedder.embed
+    half = options.device == "cuda" and TRAITS[spec.model].half_on_gpu
+    stages_own = "channelscribe", "bfloat16" if half else "float32", f"{MAX_BATCH_TOKENS[options.device]} tokens"
     texts, n_tokens, lengths = _texts(embedder, options)
     seconds, busy = _interleaved(ways, texts, options)
     rows = [
@@ -94,6 +96,7 @@ def _measure(name: str, options: argparse.Namespace, models: Path) -> dict[str, 
             "by": way[0],
             "precision": way[1],
             "batch": way[2],
+            "of_stage": way == stages_own,
             "seconds": round(median(times), 4),
             "seconds_min": round(min(times), 4),
             "seconds_max": round(max(times), 4),

@@ -7,7 +7,8 @@ Run by the Python of the stages' environment. The architecture is large-v3-turbo
 program works), the weights are random, which is as fast: such a model never ends by itself, so every window of 30 s
 gets exactly ``--tokens`` tokens. Quality can't be measured so. Stock use is `WhisperModel.transcribe`, one window after
 another, without fallback, and without times of words, which ours measures too. All ways hear the same audio in turns,
-run after run; figures are medians. Prints Markdown. Without a GPU, `--device cuda` says so, and ends with 78.
+run after run; figures are medians. VRAM is that of the model and the batch, by NVML, beyond what was taken before; a
+batch that does not fit has no figures. Prints Markdown. Without a GPU, `--device cuda` says so, and ends with 78.
 """
 
 import argparse
@@ -23,12 +24,14 @@ from typing import Any
 
 import machine
 import numpy as np
+import page
 import random_whisper
 from numpy.typing import NDArray
+from vram import VramPeak
 
 from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.contracts import GpuSample, Span
-from channelscribe.errors import ExitCode
+from channelscribe.errors import ExitCode, TryAgainError
 from channelscribe.model_registry import folder_name
 from channelscribe.models import whisper
 from channelscribe.profiles import GPU, GPU_REFERENCE
@@ -53,10 +56,10 @@ def main() -> int:
         except NoGpuError as error:
             sys.stdout.write(f"Not measured, as no GPU was found here: {error}.\n")
             return int(ExitCode.MISCONFIGURED)
-    with tempfile.TemporaryDirectory(prefix="channelscribe-benchmark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="channelscribe-benchmark-") as folder, VramPeak(options.device) as vram:
         os.environ["CHANNELSCRIBE_MODELS_ROOT"] = folder
         _write_models(Path(folder), options)
-        rows = _measure(options)
+        rows = _measure(options, vram)
     settings = {name: value for name, value in vars(options).items() if name != "json"}
     result = {
         "machine": {**machine.describe(), "gpu": gpu}, **settings, "model": FAST.model, "weights": "random",
@@ -77,28 +80,37 @@ def _write_models(root: Path, options: argparse.Namespace) -> None:
         random_whisper.write_ctranslate2_folder(reference / "babble.pt", fast, Path(scratch), "float16")
 
 
-def _measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+def _measure(options: argparse.Namespace, vram: VramPeak) -> list[dict[str, Any]]:
+    """A row for each way; without figures where the GPU's memory did not hold its batch."""
     n_windows = max(1, round(options.minutes * 60 / WINDOW_S))
     waveform = np.random.default_rng(0).normal(scale=0.05, size=n_windows * WINDOW_S * SAMPLE_RATE_HZ)
     ways = _ways(waveform.astype(np.float32), n_windows, options)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     busy: dict[str, list[GpuSample]] = {name: [] for name in ways}
+    taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(options.runs):
-        for name, work in ways.items():
-            with GpuSampler(options.device) as gpu:
-                started = time.perf_counter()
-                work()
-                seconds[name].append(time.perf_counter() - started)
+        for name, work in list(ways.items()):
+            vram.restart()
+            try:
+                with GpuSampler(options.device) as gpu:
+                    started = time.perf_counter()
+                    work()
+                    seconds[name].append(time.perf_counter() - started)
+            except TryAgainError:
+                del ways[name]
+                continue
             busy[name] += gpu.samples or ()
+            taken[name] += [] if vram.peak_gib is None else [vram.peak_gib]
     audio_s = n_windows * WINDOW_S
     return [
         {
             "way": name,
-            "seconds": median(taken),
-            "rtfx": audio_s / median(taken),
+            "seconds": median(seconds[name]) if name in ways else None,
+            "rtfx": audio_s / median(seconds[name]) if name in ways else None,
+            "vram_gib": max(taken[name], default=None),
             "sm_percent": machine.busy_percent(busy[name]),
         }
-        for name, taken in seconds.items()
+        for name in seconds
     ]
 
 
@@ -147,13 +159,7 @@ def _print(result: dict[str, Any]) -> None:
         f"Whisper, {result['size']}, random weights, {result['minutes']:g} min of audio, {result['tokens']} tokens a "
         f"window, {where}; medians of {result['runs']}:",
         "",
-        "| way | seconds | RTFx | SM busy |",
-        "| --- | --- | --- | --- |",
-        *(
-            f"| {row['way']} | {row['seconds']:.1f} | {row['rtfx']:.1f} | "
-            f"{'-' if row['sm_percent'] is None else format(row['sm_percent'], '.0f') + ' %'} |"
-            for row in result["ways"]
-        ),
+        *page.transcription_table(result),
     ]
     sys.stdout.write("\n".join(lines) + "\n")
 

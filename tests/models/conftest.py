@@ -140,7 +140,8 @@ def segmentation_weights() -> Path:
 @pytest.fixture(scope="session")
 def write_community():
     """What makes folders of community-1."""
-    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("community_folder.py")))).write_community
+    path = Path(__file__).parents[2] / "benchmarks" / "random_community.py"
+    return SimpleNamespace(**runpy.run_path(str(path))).write_community
 
 
 @pytest.fixture(scope="session")

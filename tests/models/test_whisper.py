@@ -1,5 +1,7 @@
 """Both adapters of Whisper, over the same tiny random weights in the format of each, by their true loaders."""
 
+import runpy
+import sys
 import wave
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,9 @@ from numpy.typing import NDArray
 from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.contracts import Audio, Diarization, Span, Transcript, Turn, Video
 from channelscribe.errors import ExitCode, MisconfiguredError
+from channelscribe.models import whisper
 from channelscribe.profiles import GPU, GPU_REFERENCE, StageSpec
+from channelscribe.settings import PROJECT_ROOT
 from channelscribe.stages import engines
 from channelscribe.stages.clock import Clock
 from channelscribe.stages.engines import load_engine
@@ -216,10 +220,16 @@ def test_what_the_fast_engine_says_of_the_gpu_is_understood_wherever_it_fails(
     ]
 
 
+def given_videos(folder: Path) -> Workspace:
+    """A workspace with a video of two voices, and one of none."""
+    workspace = Workspace(folder)
+    give(workspace, "made-babble", TURNS)
+    give(workspace, "made-silence", [])
+    return workspace
+
+
 def test_the_stage_marks_what_stays_suspicious_and_keeps_it(use_whisper_models, tmp_path: Path) -> None:
-    profile, workspace = WITH_GIVEN, Workspace(tmp_path)
-    for video_id, speech in (("made-babble", TURNS), ("made-silence", [])):
-        give(workspace, video_id, speech)
+    profile, workspace = WITH_GIVEN, given_videos(tmp_path)
     assert Run(Transcribe(), profile, workspace, device="cpu")(["made-babble", "made-silence"]) == ExitCode.DONE
 
     artifact = workspace.require("made-babble", "transcribe", profile)
@@ -240,6 +250,24 @@ def test_the_stage_marks_what_stays_suspicious_and_keeps_it(use_whisper_models, 
 
     silent = workspace.require("made-silence", "transcribe", profile).read("transcript.json", Transcript)
     assert (silent.segments, silent.language, silent.language_probability) == ((), "und", None)
+
+
+def test_where_speed_is_measured_random_weights_are_asked_once_and_for_as_much_as_speech_has(
+    use_whisper_models, tmp_path: Path, monkeypatch
+) -> None:
+    for owner, name in ((whisper, "_MAX_TOKENS"), (whisper, "_MAX_TOKENS_PER_S"), (whisper.Whisper, "temperatures")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # to have it back
+    ran: list[str] = []
+    monkeypatch.setattr(runpy, "run_module", lambda name, **_: ran.append(name))
+    monkeypatch.setattr(sys, "argv", ["random_stage.py", "transcribe", "made-babble"])
+    runpy.run_path(str(PROJECT_ROOT / "benchmarks" / "random_stage.py"), run_name="__main__")
+    assert (ran, sys.argv[1:]) == (["channelscribe.stages.transcribe"], ["made-babble"])
+    assert whisper._max_tokens([np.zeros(30 * SAMPLE_RATE_HZ, np.float32)]) == 120
+
+    profile, workspace = WITH_GIVEN, given_videos(tmp_path)
+    assert Run(Transcribe(), profile, workspace, device="cpu")(["made-babble"]) == ExitCode.DONE
+    metrics = workspace.require("made-babble", "transcribe", profile).manifest.metrics
+    assert metrics["n_suspicious"] > 0 and metrics["n_again"] == 0
 
 
 def test_a_region_that_is_longer_than_whisper_hears_is_refused(both, noise) -> None:

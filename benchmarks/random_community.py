@@ -7,13 +7,8 @@ network and the PLDA have random weights.
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
-import torch
-import yaml
 from numpy.typing import NDArray
-from pyannote.audio.core.task import Problem, Resolution, Specifications
-from pyannote.audio.models.embedding import WeSpeakerResNet34
 
 SAMPLE_RATE_HZ = 16_000
 DIMENSION = 256
@@ -51,18 +46,26 @@ def write_community(
         speech: (n_samples,) float32 at 16 kHz, some seconds of several voices.
         window_s: what the segmentation says it takes, where not what it does take.
     """
+    import torch
+    import yaml
+
     (folder / "segmentation").mkdir(parents=True)
     checkpoint = torch.load(segmentation, map_location="cpu", weights_only=False)
     if window_s is not None:
         checkpoint["pyannote.audio"]["specifications"].duration = window_s
     torch.save(checkpoint, folder / "segmentation" / "pytorch_model.bin")
-    _write_embedding(folder / "embedding", speech)
+    with torch.inference_mode():
+        _write_embedding(folder / "embedding", speech)
     _write_plda(folder / "plda")
     (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
 
 
-@torch.inference_mode()
 def _write_embedding(folder: Path, speech: NDArray[np.float32]) -> None:
+    import lightning
+    import torch
+    from pyannote.audio.core.task import Problem, Resolution, Specifications
+    from pyannote.audio.models.embedding import WeSpeakerResNet34
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(20)
         model = WeSpeakerResNet34()
