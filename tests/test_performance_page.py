@@ -1,9 +1,13 @@
 """docs/performance.md holds what benchmarks/results/ holds."""
 
+import itertools
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -159,3 +163,25 @@ def test_the_archive_is_judged_at_a_million_and_by_its_slowest_speaker(modules) 
     assert verdicts(archive(100_000, 1.0)) == ["not measured"] * 3
     assert verdicts(archive(100_000, 1.0), archive(1_000_000, 100.0)) == ["yes", "yes", "yes"]
     assert verdicts(archive(1_000_000, 100.1)) == ["no", "yes", "yes"]
+
+
+def test_memory_of_the_gpu_is_what_was_taken_beyond_what_was_before(modules, monkeypatch) -> None:
+    import vram
+
+    def gpu(*gib: float | None) -> SimpleNamespace:
+        readings = itertools.chain(gib[:-1], itertools.repeat(gib[-1]))
+        memory = (None if value is None else SimpleNamespace(used=value * 2**30) for value in readings)
+        return SimpleNamespace(_nvml=SimpleNamespace(nvmlDeviceGetMemoryInfo=None), _query=lambda _: next(memory))
+
+    for readings, peak in (((1.0, 3.5), 2.5), ((1.0, 3.5, 2.0), 2.5), ((None,), None)):
+        monkeypatch.setattr(vram, "open_gpu", lambda readings=readings: nullcontext(gpu(*readings)))
+        monkeypatch.setattr(vram, "_INTERVAL_S", 0.001)
+        with vram.VramPeak("cuda") as taken:
+            while len(readings) > 2 and taken.peak_gib is None:
+                time.sleep(0.001)
+        assert taken.peak_gib == peak
+    with vram.VramPeak("cpu") as taken:
+        pass
+    assert taken.peak_gib is None
+    assert vram.compared({"vram_gib": 2.5, "vram_of_profile_gib": 4}) == "2.50 of 4"
+    assert vram.compared({}) == "-"
