@@ -31,12 +31,13 @@ from vram import VramPeak
 
 from channelscribe.audio import SAMPLE_RATE_HZ
 from channelscribe.contracts import GpuSample, Span
-from channelscribe.errors import ExitCode, TryAgainError
+from channelscribe.errors import ExitCode
 from channelscribe.model_registry import folder_name
 from channelscribe.models import whisper
 from channelscribe.profiles import GPU, GPU_REFERENCE
 from channelscribe.stages.clock import Clock
 from channelscribe.stages.engines import load_engine
+from channelscribe.stages.gpu_faults import is_out_of_memory
 from channelscribe.telemetry.gpu import GpuSampler
 from channelscribe.telemetry.nvml import NoGpuError, open_gpu
 
@@ -96,7 +97,9 @@ def _measure(options: argparse.Namespace, vram: VramPeak) -> list[dict[str, Any]
                     started = time.perf_counter()
                     work()
                     seconds[name].append(time.perf_counter() - started)
-            except TryAgainError:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 del ways[name]
                 continue
             busy[name] += gpu.samples or ()
