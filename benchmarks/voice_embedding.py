@@ -89,7 +89,8 @@ def _measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, 
     lengths = [round(float(value), 2) for value in np.percentile([turn.duration_s for turn in turns], [0, 50, 100])]
     return {
         "model": spec.model, "revision": spec.revision if name == "campplus" else None,
-        "weights": "real" if name == "campplus" else "random", "precision": "float32" if options.device == "cpu" else "TF32",
+        "weights": "real" if name == "campplus" else "random",
+        "precision": "float32" if options.device == "cpu" else "TF32",
         "turns": len(turns), "audio_s": round(audio_s, 1), "turn_s": lengths, "runs": options.runs, "rows": rows,
     }  # fmt: skip
 
@@ -184,8 +185,9 @@ def _interleaved(
 def _print(name: str, result: dict[str, Any], device: str) -> None:
     shortest, middle, longest = result["turn_s"]
     lines = [
-        f"{name}: {result['model']}, {result['weights']} weights, {result['precision']} on {device}; {result['turns']} turns of "
-        f"{shortest} to {longest} s, half of them below {middle} s; medians of {result['runs']} runs.",
+        f"{name}: {result['model']}, {result['weights']} weights, {result['precision']} on {device}; "
+        f"{result['turns']} turns of {shortest} to {longest} s, half of them below {middle} s; medians of "
+        f"{result['runs']} runs.",
         "",
         "| way | seconds | turns/s | RTFx | times temporary files | worst cosine |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

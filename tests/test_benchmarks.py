@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from channelscribe.errors import TryAgainError
 from channelscribe.models import ENGINES
 from channelscribe.profiles import GPU
 from channelscribe.settings import PROJECT_ROOT, get_settings
@@ -76,7 +75,7 @@ def test_of_random_weights_there_is_no_error_rate(modules) -> None:
 
 def test_a_batch_that_does_not_fit_has_no_figures(modules, monkeypatch) -> None:
     def too_much() -> None:
-        raise TryAgainError("The device is out of memory.")
+        raise RuntimeError("CUDA failed with error out of memory")  # as CTranslate2 says it
 
     ways = {"batch 1": lambda: None, "batch 64": too_much}
     monkeypatch.setattr(modules.transcription, "_ways", lambda *_: ways)
