@@ -283,18 +283,20 @@ def many_times(recording: Path, n: int) -> tuple[bytes, Audio]:
 
 @pytest.fixture
 def limited_stages(stages_python, workspace, tmp_path, monkeypatch) -> Iterator[None]:
-    """The stages' interpreter on one core, which others keep busy.
+    """The stages' interpreter on cores that others keep busy: all of them, as ONNX Runtime's threads choose their own.
 
     Each in a session of its own, as the stage is: Linux may share a core by sessions first, and together they would
     have no more of it than the stage.
     """
-    core = str(min(os.sched_getaffinity(0)))
     wrapper = tmp_path / "limited-python"
-    wrapper.write_text(f'#!/bin/sh\nexec taskset -c {core} nice -n 5 {stages_python} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\nexec nice -n 5 {stages_python} "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setenv("CHANNELSCRIBE_STAGES_PYTHON", str(wrapper))
-    busy = ["taskset", "-c", core, sys.executable, "-c", "while True: pass"]
-    rivals = [subprocess.Popen(busy, start_new_session=True) for _ in range(3)]
+    rivals = [
+        subprocess.Popen(["taskset", "-c", str(core), sys.executable, "-c", "while True: pass"], start_new_session=True)
+        for core in os.sched_getaffinity(0)
+        for _ in range(3)
+    ]
     yield
     for rival in rivals:
         rival.kill()
