@@ -230,7 +230,7 @@ def main_job(request: pytest.FixtureRequest) -> Iterator[MainJob]:
 @pytest.fixture
 def alerting_job() -> Iterator[MainJob]:
     """A stack that tells the target `hook` of stages and runs that are late after a few minutes."""
-    settings = {"alert_targets": "hook", "alert_run_minutes": "3", "alert_slow_factor": "1"}
+    settings = {"alert_targets": "hook", "alert_run_minutes": "2", "alert_slow_factor": "1"}
     with _stack("process", allow_private_addresses="true", **settings) as job:
         yield job
 
