@@ -48,14 +48,12 @@ from airflow.sdk import DAG, CronTriggerTimetable, task
 from channelscribe.profiles import STAGES, get_profile
 from channelscribe.settings import get_settings
 from channelscribe_airflow import params as params_of
-from channelscribe_airflow.alerting import deliver_after_failed_run, deliver_after_run
-from channelscribe_airflow.labels import batch_title
 from channelscribe_airflow.outcomes import expected_errors
 from channelscribe_airflow.runbook import with_runbook
 from channelscribe_airflow.video_tasks import (
-    DEFAULT_ARGS,
     MAX_VIDEOS,
     NETWORK,
+    VIDEO_DAG,
     discover_speakers,
     in_containers,
     ingest_video,
@@ -85,15 +83,9 @@ with DAG(
     doc_md=with_runbook(__doc__),
     # Half a day after the daily run's default, so that new videos are through by then.
     schedule=CronTriggerTimetable("0 16 * * *", timezone="UTC", run_immediately=timedelta(0)),
-    catchup=False,
-    max_active_runs=1,
     is_paused_upon_creation=True,
     params=params,
-    user_defined_macros={"batch_title": batch_title},
-    on_success_callback=deliver_after_run,
-    on_failure_callback=deliver_after_failed_run,
-    tags=["channelscribe"],
-    default_args=DEFAULT_ARGS,
+    **VIDEO_DAG,
 ) as dag:
 
     @task(retries=0)

@@ -75,15 +75,13 @@ from airflow.sdk import (
 from channelscribe.profiles import STAGES, get_profile
 from channelscribe.settings import get_settings
 from channelscribe_airflow import params as params_of
-from channelscribe_airflow.alerting import deliver_after_failed_run, deliver_after_run
 from channelscribe_airflow.deadline import run_is_late
-from channelscribe_airflow.labels import batch_title
 from channelscribe_airflow.outcomes import expected_errors
 from channelscribe_airflow.runbook import with_runbook
 from channelscribe_airflow.video_tasks import (
-    DEFAULT_ARGS,
     MAX_VIDEOS,
     NETWORK,
+    VIDEO_DAG,
     discover_speakers,
     in_containers,
     ingest_video,
@@ -125,21 +123,14 @@ with DAG(
     # A run_immediately of zero seconds, not False: False means "if the last moment was not long ago" to Airflow 3.3,
     # and un-pausing the DAG at six in the morning would start the run of four o'clock, unasked.
     schedule=CronTriggerTimetable(SETTINGS.schedule, timezone="UTC", run_immediately=timedelta(0)),
-    catchup=False,
-    max_active_runs=1,
     is_paused_upon_creation=True,
     params=params,
-    user_defined_macros={"batch_title": batch_title},
     deadline=DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(minutes=SETTINGS.alert_run_minutes),
         callback=AsyncCallback(run_is_late),
     ),
-    # Messages go out once the run is over: a target that is down delays nothing.
-    on_success_callback=deliver_after_run,
-    on_failure_callback=deliver_after_failed_run,
-    tags=["channelscribe"],
-    default_args=DEFAULT_ARGS,
+    **VIDEO_DAG,
 ) as dag:
 
     @task(retries=0)

@@ -50,13 +50,11 @@ from airflow.sdk import DAG, Param, task
 from channelscribe.profiles import STAGES, get_profile
 from channelscribe.settings import get_settings
 from channelscribe_airflow import params as params_of
-from channelscribe_airflow.alerting import deliver_after_failed_run, deliver_after_run
-from channelscribe_airflow.labels import batch_title
 from channelscribe_airflow.outcomes import expected_errors
 from channelscribe_airflow.runbook import with_runbook
 from channelscribe_airflow.video_tasks import (
-    DEFAULT_ARGS,
     MAX_VIDEOS,
+    VIDEO_DAG,
     discover_speakers,
     in_containers,
     ingest_video,
@@ -100,16 +98,10 @@ with DAG(
     description="Does stages again for videos of the archive, without fetching them again. A dry run first.",
     doc_md=with_runbook(__doc__),
     schedule=None,
-    catchup=False,
-    max_active_runs=1,
     # It runs only when somebody asks.
     is_paused_upon_creation=False,
     params=params,
-    user_defined_macros={"batch_title": batch_title},
-    on_success_callback=deliver_after_run,
-    on_failure_callback=deliver_after_failed_run,
-    tags=["channelscribe"],
-    default_args=DEFAULT_ARGS,
+    **VIDEO_DAG,
 ) as dag:
     # Looks at every artifact of the archive's videos.
     @task(trigger_rule="all_done", execution_timeout=timedelta(hours=1))

@@ -45,16 +45,16 @@ def report_stopped_runs(ti: Any) -> int:
         unfinished = {run.run_id for run in unfinished_runs(connection)}
         for run in over:
             if run.run_id in unfinished:
-                _conclude(connection, ti, run)
+                _conclude(connection, run, _OtherRun(ti, run.dag_id, run.airflow_id, run.started_at))
                 n_stopped += 1
     return n_stopped
 
 
-def _conclude(connection: "Connection", ti: Any, run: "RunRecord") -> None:
+def _conclude(connection: "Connection", run: "RunRecord", other: "_OtherRun") -> None:
     from channelscribe.store.runs.reports import save_failure, save_report
 
     try:
-        report = _report(ti, run)
+        report = _report(run, other)
     except (AirflowFailException, ChannelscribeError) as error:
         sentence = str(error).replace(NO_REASON, STOPPED[0].lower() + STOPPED[1:])
         save_failure(connection, run.run_id, sentence)
@@ -66,13 +66,12 @@ def _conclude(connection: "Connection", ti: Any, run: "RunRecord") -> None:
             save_failure(connection, run.run_id, STOPPED + ".")
         # What was stopped on purpose is no news; what failed before that is, and what is over.
         told = replace(report, failed=tuple(one for one in report.failed if not one.reason.startswith(STOPPED)))
-        alerting.record_run(_OtherRun(ti, run.dag_id, run.airflow_id, run.started_at), told)
+        alerting.record_run(other, told)
     logger.info("%s: %s", run.run_id, STOPPED)
 
 
-def _report(ti: Any, run: "RunRecord") -> RunReport:
+def _report(run: "RunRecord", other: "_OtherRun") -> RunReport:
     """What is known of a run. How long it took is not: only that it is over."""
-    other = _OtherRun(ti, run.dag_id, run.airflow_id, run.started_at)
     profile = get_profile(str(run.params.get("profile") or get_settings().profile))
     report = report_on_run(other, other, profile)
     failed = [replace(one, reason=f"{STOPPED}.") if one.reason == NO_REASON else one for one in report.failed]

@@ -1,4 +1,4 @@
-"""The tasks that every DAG has which takes videos to the archive: wiring that they share, no logic."""
+"""What every DAG has which takes videos to the archive, its arguments and its tasks: wiring, no logic."""
 
 import logging
 from collections.abc import Mapping
@@ -12,6 +12,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from channelscribe.pools import VRAM_POOL, require_room
 from channelscribe.profiles import get_profile
 from channelscribe.settings import get_settings
+from channelscribe_airflow.alerting import deliver_after_failed_run, deliver_after_run
+from channelscribe_airflow.labels import batch_title
 from channelscribe_airflow.outcomes import expected_errors
 from channelscribe_airflow.process_operator import ProcessStageOperator
 
@@ -27,6 +29,17 @@ DEFAULT_ARGS: dict[str, Any] = {
     "execution_timeout": timedelta(minutes=10),
     # Depth first: the tasks of a video that is further on go first, so that finished videos load early.
     "weight_rule": "upstream",
+}
+# Of each such DAG.
+VIDEO_DAG: dict[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 1,
+    "user_defined_macros": {"batch_title": batch_title},
+    # Messages go out once the run is over: a target that is down delays nothing.
+    "on_success_callback": deliver_after_run,
+    "on_failure_callback": deliver_after_failed_run,
+    "tags": ["channelscribe"],
+    "default_args": DEFAULT_ARGS,
 }
 NETWORK: dict[str, Any] = {
     "pool": "downloads",

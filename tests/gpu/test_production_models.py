@@ -15,7 +15,6 @@ from channelscribe.profiles import GPU, GPU_REFERENCE, StageSpec
 from channelscribe.settings import PROJECT_ROOT, get_settings
 from channelscribe.stages.clock import Clock
 from channelscribe.stages.engines import load_engine
-from channelscribe.telemetry.nvml import NoGpuError, open_gpu
 
 DEVICE = "cuda"
 SPECS = {stage: spec for stage, spec in GPU.stages.items() if spec.engine in ENGINES}
@@ -24,15 +23,7 @@ WHISPERS = {spec.engine: spec for spec in (GPU.stages["transcribe"], GPU_REFEREN
 Load = Callable[[StageSpec, str], Any]
 
 
-def why_not() -> str:
-    try:
-        with open_gpu():
-            return ""
-    except NoGpuError as error:
-        return f"no GPU: {error}"
-
-
-pytestmark = [pytest.mark.stages, pytest.mark.skipif(bool(why_not()), reason=why_not() or "there is a GPU")]
+pytestmark = pytest.mark.stages
 
 
 @pytest.fixture(scope="module")

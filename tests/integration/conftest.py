@@ -5,16 +5,14 @@ Once with the stages as child processes, and once as containers of the stages' i
 
 import json
 import os
-import random
 import runpy
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from channelscribe.profiles import BUNDLED
 from channelscribe.settings import get_settings
 from channelscribe.stack.airflow_api import AirflowApi
 from channelscribe.stack.environment import USER, read_secrets
+from channelscribe.stack.ports import free_port
 from channelscribe.workspace import MANIFEST, Workspace, read_contract
 
 unavailable = runpy.run_path(str(Path(__file__).parents[1] / "docker_engine.py"))["unavailable"]
@@ -168,15 +167,6 @@ def _running_stage(container: str) -> RunningStage | None:
     return RunningStage(container, _stage(labels), int(labels["channelscribe.map_index"]))
 
 
-def _free_port() -> int:
-    # Below those that connections get by themselves: such a one may take the port before the server does.
-    for port in random.sample(range(20_000, 32_000), 200):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no port is free")
-
-
 def _require_image() -> None:
     image, label = get_settings().stages_image, '{{index .Config.Labels "channelscribe.code"}}'
     try:
@@ -199,8 +189,8 @@ def _stack(runtime: str, **settings: str) -> Iterator[MainJob]:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("CHANNELSCRIBE_")},
         "CHANNELSCRIBE_HOME": str(home),
-        "CHANNELSCRIBE_PORT": str(_free_port()),
-        "CHANNELSCRIBE_DEMO_PORT": str(_free_port()),
+        "CHANNELSCRIBE_PORT": str(free_port()),
+        "CHANNELSCRIBE_DEMO_PORT": str(free_port()),
         "CHANNELSCRIBE_RUNTIME": runtime,
         "CHANNELSCRIBE_STAGES_IMAGE": get_settings().stages_image,
         "COLUMNS": "200",

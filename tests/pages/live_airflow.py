@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from psycopg2.extensions import parse_dsn
 
 from channelscribe.settings import Settings, get_settings
 from channelscribe.stack.environment import airflow_environment, base_url
+from channelscribe.stack.ports import free_port
 from channelscribe.stack.postgres import EmbeddedPostgres
 from channelscribe.stack.processes import spawn, stop_processes
 from channelscribe.store.migrate import upgrade
@@ -81,7 +81,7 @@ def running(**environment: str) -> Iterator[LiveAirflow]:
     home = Path(tempfile.mkdtemp(prefix="channelscribe-live-"))
     home.chmod(0o755)
     (home / "venv").symlink_to(get_settings().home / "venv")
-    settings = Settings(home=home, port=_free_port(), _env_file=None)
+    settings = Settings(home=home, port=free_port(), _env_file=None)
     postgres = EmbeddedPostgres(settings.postgres_dir, home / "postgres.log")
     try:
         postgres.start()
@@ -114,9 +114,3 @@ def _wait(live: LiveAirflow) -> None:
         except httpx.HTTPError:
             time.sleep(0.3)
     raise TimeoutError((live.home / "api-server.log").read_text(errors="replace")[-3000:])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

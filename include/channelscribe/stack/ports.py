@@ -1,6 +1,8 @@
 """Ports on loopback: whether one is free, and who holds it."""
 
+import random
 import socket
+from contextlib import suppress
 
 import psutil
 
@@ -32,10 +34,18 @@ def require_free(port: int, purpose: str, variable: str) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on at the moment.
+
+    Below those that connections get by themselves: such a one may take the port before the server does.
+
+    Raises:
+        OSError: none was found.
+    """
+    for port in random.sample(range(20_000, 32_000), 200):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
+    raise OSError("no port is free")
 
 
 def _holder(port: int) -> str:

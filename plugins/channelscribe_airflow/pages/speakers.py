@@ -8,12 +8,12 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
 from channelscribe.errors import BadInputError
-from channelscribe.profiles import get_profile
 from channelscribe.settings import get_settings
 from channelscribe.store.browsing import speaker_names
 from channelscribe.store.connection import Connection
 from channelscribe.store.kept_audio import kept_audio
 from channelscribe.store.speakers.edits import last_edit
+from channelscribe.store.speakers.enrolling import voice_model
 from channelscribe.store.speakers.enrollments import where_heard
 from channelscribe.store.speakers.overview import (
     SpeakerSummary,
@@ -71,8 +71,7 @@ def speaker(
 
 
 def _voice_model() -> tuple[str, str]:
-    spec = get_profile(get_settings().profile).stages["identify_speakers"]
-    return spec.model, spec.revision
+    return voice_model(get_settings().profile)
 
 
 def _kept(connection: Connection, found: Iterable[SpeakerSummary]) -> set[str]:
